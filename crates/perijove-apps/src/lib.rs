@@ -1,0 +1,1 @@
+//! Python applications of perijove: which workers to run, when to replace them.

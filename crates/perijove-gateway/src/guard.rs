@@ -1,0 +1,41 @@
+//! May this request pass?
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use crate::{Client, FieldBlock, Head, Response};
+
+/// Decides whether a request may pass to the target of a route.
+///
+/// It is asked before the body is read, and again, with [`Question::is_open`], while an upgraded
+/// connection stands. It must not wait longer than its own deadline: the gateway sets none.
+pub trait Guard: Send + Sync + std::fmt::Debug {
+    fn check<'a>(
+        &'a self,
+        question: Question<'a>,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>>;
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    pub head: &'a Head,
+    pub client: &'a Client,
+    /// True when the connection was upgraded before and the question is whether it may stay.
+    pub is_open: bool,
+}
+
+#[derive(Debug)]
+pub enum Verdict {
+    Pass(Pass),
+    /// This answer instead of the target's. For an open connection: close it.
+    Refuse(Box<Response>),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Pass {
+    /// Who is asking, as the guard found out; services are told.
+    pub subject: Option<Arc<str>>,
+    /// Fields that are added to the answer (Set-Cookie of whoever was asked, for example).
+    pub fields: FieldBlock,
+    /// Ask again after this long while an upgraded connection is open; `None`: never.
+    pub ask_again: Option<Duration>,
+}

