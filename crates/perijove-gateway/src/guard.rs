@@ -2,6 +2,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::{Client, FieldBlock, Head, Response};
 
 /// Decides whether a request may pass to the target of a route.
@@ -28,6 +30,9 @@ pub enum Verdict {
     Pass(Pass),
     /// This answer instead of the target's. For an open connection: close it.
     Refuse(Box<Response>),
+    /// Begin again at finding the route, with this target in place of the one that was sent: the
+    /// same thing spelled otherwise. Done once a request; never the answer for an open connection.
+    Reroute(Bytes),
 }
 
 #[derive(Clone, Debug, Default)]
