@@ -1,0 +1,186 @@
+"""From click to ready notebook, and from execute to answer: perijove, JupyterHub, plain Jupyter."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+import peers
+from measure import free_port, proportional_kib
+from peers import SITES, Server, Tools, running
+from table import Results
+
+EXECUTIONS = 100
+
+
+@dataclass
+class Jupyter:
+    """A Jupyter server as its user reaches it."""
+
+    address: str
+    base: str
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes, dict[str, str]]:
+        connection = http.client.HTTPConnection(self.address, timeout=60)
+        with contextlib.closing(connection):
+            payload = None if body is None else json.dumps(body)
+            connection.request(method, path, payload, self.headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read(), dict(answer.getheaders())
+
+    def wait_ready(self, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                status, body, _ = self.request("GET", f"{self.base}api/status")
+                if status == 200 and b"last_activity" in body:
+                    return
+            time.sleep(0.01)
+        raise TimeoutError(f"no Jupyter at {self.address}{self.base}")
+
+    def execute_times(self) -> tuple[float, list[float]]:
+        """Seconds from POST of a kernel to its first answer, then of each further execution."""
+        import websocket
+
+        begin = time.perf_counter()
+        status, body, _ = self.request("POST", f"{self.base}api/kernels", {"name": "python3"})
+        if status != 201:
+            raise RuntimeError(f"no kernel: {status} {body[:300]!r}")
+        kernel = json.loads(body)["id"]
+        session = uuid.uuid4().hex
+        channel = websocket.create_connection(
+            f"ws://{self.address}{self.base}api/kernels/{kernel}/channels?session_id={session}",
+            header=[f"{name}: {value}" for name, value in self.headers.items()],
+            timeout=60,
+        )
+        with contextlib.closing(channel):
+            times = []
+            for count in range(EXECUTIONS + 1):
+                sent = time.perf_counter()
+                execute(channel, session)
+                times.append(time.perf_counter() - sent)
+                if count == 0:
+                    first = time.perf_counter() - begin
+        self.request("DELETE", f"{self.base}api/kernels/{kernel}")
+        return first, times[1:]
+
+
+def execute(channel, session: str) -> None:
+    """Sends `1+1` and waits for its reply and for the kernel to be idle again."""
+    identity = uuid.uuid4().hex
+    header = {"msg_id": identity, "msg_type": "execute_request", "session": session,
+              "username": "bench", "version": "5.3", "date": ""}
+    content = {"code": "1+1", "silent": False, "store_history": False, "user_expressions": {},
+               "allow_stdin": False, "stop_on_error": True}
+    channel.send(json.dumps({"channel": "shell", "header": header, "parent_header": {},
+                             "metadata": {}, "content": content, "buffers": []}))
+    missing = {"reply", "idle"}
+    while missing:
+        message = json.loads(channel.recv())
+        if message["parent_header"].get("msg_id") != identity:
+            continue
+        if message["msg_type"] == "execute_reply":
+            missing.discard("reply")
+        elif message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":
+            missing.discard("idle")
+
+
+def perijove_site(server: Server, tools: Tools, folder: Path) -> None:
+    text = (f'[site]\nroot = "{SITES}"\napp = "door:application"\nworkers = 1\npython = "{tools.python}"\n'
+            f'[notebook]\nfolder = "{folder}/notebooks"\npython = "{tools.python}"\n')
+    peers.perijove(server, tools, folder, text)
+
+
+def hub(server: Server, tools: Tools, folder: Path) -> None:
+    host, _, port = server.address.partition(":")
+    (folder / "config.py").write_text(f"""
+c.JupyterHub.bind_url = "http://{server.address}"
+c.JupyterHub.hub_port = {free_port()}
+c.ConfigurableHTTPProxy.api_url = "http://127.0.0.1:{free_port()}"
+c.ConfigurableHTTPProxy.command = [{str(tools.node_modules / ".bin/configurable-http-proxy")!r}]
+c.ConfigurableHTTPProxy.auth_token = "bench"
+c.JupyterHub.spawner_class = "simple"
+c.JupyterHub.authenticator_class = "dummy"
+c.Authenticator.allow_all = True
+c.Spawner.args = ["--allow-root"]
+c.JupyterHub.services = [{{"name": "bench", "api_token": "bench-token-bench-token"}}]
+c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes":
+    ["admin:users", "admin:servers", "access:servers"]}}]
+""")
+    environment = os.environ | {"PATH": f"{tools.python.parent}:{os.environ['PATH']}"}
+    peers.start(server, [tools.script("jupyterhub"), "-f", "config.py"], folder=folder, env=environment)
+
+
+def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
+    host, _, port = server.address.partition(":")
+    environment = os.environ | {"HOME": str(folder), "JUPYTER_TOKEN": "bench"}
+    command = [tools.script("jupyter"), "server", "--allow-root", "--no-browser", f"--ip={host}",
+               f"--port={port}", f"--ServerApp.root_dir={folder}"]
+    peers.start(server, command, folder=folder, env=environment)
+
+
+@contextlib.contextmanager
+def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
+    jupyter = Jupyter(server.address, "/notebook/bench/", {"Cookie": "user=bench", "Origin": server.url})
+    begin = time.perf_counter()
+    status, body, headers = jupyter.request("GET", "/launch")
+    if status != 303:
+        raise RuntimeError(f"launch failed: {status} {body[:500]!r}")
+    jupyter.wait_ready()
+    try:
+        yield jupyter, time.perf_counter() - begin
+    finally:
+        os.system(f"{server.commands[-1].split()[0]} notebook stop --all >/dev/null 2>&1")
+
+
+@contextlib.contextmanager
+def clicked_hub(server: Server) -> Iterator[tuple[Jupyter, float]]:
+    jupyter = Jupyter(server.address, "/user/bench/", {"Authorization": "token bench-token-bench-token"})
+    end = time.monotonic() + 30
+    while jupyter.request("GET", "/hub/api/")[0] != 200 and time.monotonic() < end:
+        time.sleep(0.1)
+    jupyter.request("POST", "/hub/api/users/bench")
+    begin = time.perf_counter()
+    status, body, _ = jupyter.request("POST", "/hub/api/users/bench/server")
+    if status not in (201, 202):
+        raise RuntimeError(f"spawn failed: {status} {body[:500]!r}")
+    jupyter.wait_ready()
+    yield jupyter, time.perf_counter() - begin
+    jupyter.request("DELETE", "/hub/api/users/bench/server")
+
+
+@contextlib.contextmanager
+def clicked_tcp(server: Server) -> Iterator[tuple[Jupyter, float]]:
+    jupyter = Jupyter(server.address, "/", {"Authorization": "token bench"})
+    begin = time.perf_counter()
+    jupyter.wait_ready()
+    yield jupyter, time.perf_counter() - begin
+
+
+WAYS = {
+    "perijove": (perijove_site, clicked_perijove),
+    "JupyterHub + configurable-http-proxy": (hub, clicked_hub),
+    "jupyter_server on TCP": (jupyter_on_tcp, clicked_tcp),
+}
+
+
+def measure_notebooks(tools: Tools, results: Results, folder: Path, rounds: int) -> None:
+    for _ in range(rounds):
+        for name, (make, click) in WAYS.items():
+            with running(make, tools, folder / "notebook") as server, click(server) as (jupyter, ready):
+                if make is not jupyter_on_tcp:
+                    results.add_figure("ms from click to ready notebook", name, ready * 1e3)
+                first, times = jupyter.execute_times()
+                results.add_figure("ms from POST of a kernel to its first answer", name, first * 1e3)
+                results.add_figure("ms from execute to answer (median of 100)", name, median(times) * 1e3)
+                results.add_figure("MiB of memory, one user with a notebook", name,
+                                   proportional_kib(server.roots) / 1024)
