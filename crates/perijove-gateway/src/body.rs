@@ -1,9 +1,17 @@
 //! The body of a request or an answer.
 
-use std::{fmt, fs::File, io, sync::Arc, task::{Context, Poll}};
+use std::{
+    fmt,
+    fs::File,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use thiserror::Error;
+
+use crate::proxy::Tunnel;
 
 /// Something that yields a body chunk by chunk, without ever holding the whole of it.
 pub trait Source: Send {
@@ -26,6 +34,8 @@ pub enum Body {
     File(FileBody),
     /// Anything that streams.
     Stream(Box<dyn Source>),
+    /// Of an answer with status 101: from here on the connection is the upstream's.
+    Tunnel(Box<Tunnel>),
 }
 
 /// `length` bytes of a file from `offset`.
@@ -40,7 +50,7 @@ impl Body {
     /// The number of bytes, where it is known beforehand.
     pub fn length(&self) -> Option<u64> {
         match self {
-            Self::Empty => Some(0),
+            Self::Empty | Self::Tunnel(_) => Some(0),
             Self::Full(bytes) => Some(bytes.len() as u64),
             Self::File(file) => Some(file.length),
             Self::Stream(source) => source.length(),
@@ -55,6 +65,7 @@ impl fmt::Debug for Body {
             Self::Full(_) => "Full",
             Self::File(_) => "File",
             Self::Stream(_) => "Stream",
+            Self::Tunnel(_) => "Tunnel",
         };
         f.debug_struct(kind).field("length", &self.length()).finish()
     }

@@ -43,7 +43,10 @@ pub struct Listener {
 pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A Unix socket with its permission bits.
-    Unix { path: PathBuf, mode: u32 },
+    Unix {
+        path: PathBuf,
+        mode: u32,
+    },
     /// A descriptor that was inherited (`LISTEN_FDS`).
     Inherited(std::os::fd::OwnedFd),
 }

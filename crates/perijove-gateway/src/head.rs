@@ -85,7 +85,11 @@ impl Head {
     }
 
     /// A head in HTTP/1 form made from parts, for HTTP/2 and for questions of our own.
-    pub fn from_parts(method: &str, target: &[u8], fields: &[(&[u8], &[u8])]) -> Result<Self, HeadError> {
+    pub fn from_parts(
+        method: &str,
+        target: &[u8],
+        fields: &[(&[u8], &[u8])],
+    ) -> Result<Self, HeadError> {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(method.as_bytes());
         bytes.push(b' ');

@@ -5,6 +5,7 @@
 
 mod activity;
 mod body;
+mod error;
 mod fields;
 mod files;
 mod gateway;
@@ -15,6 +16,7 @@ mod proxy;
 mod route;
 mod routes;
 mod service;
+mod stream;
 
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
@@ -24,7 +26,9 @@ pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Framing, Head, HeadError, HeadLimits};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};
-pub use proxy::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
+pub use proxy::{
+    Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
+};
 pub use route::{Confinement, Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};

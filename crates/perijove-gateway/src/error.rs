@@ -1,0 +1,89 @@
+//! Why a request is answered with an error, and the answer.
+
+use std::{borrow::Cow, error::Error, fmt, time::Duration};
+
+use crate::BodyError;
+
+/// Whose fault it is: decides what is told to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The client is told what is wrong; the log is not.
+    Client,
+    /// The log is told, the client only that the site behind does not answer.
+    Upstream,
+    /// The log is told, the client only that it is not their fault.
+    Ours,
+}
+
+/// Why a request is answered with an error.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    pub(crate) whose: Whose,
+    /// 400 to 599.
+    pub(crate) status: u16,
+    /// One sentence in lower case without a full stop; shown to the client when it is its fault.
+    pub(crate) what: Cow<'static, str>,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
+    /// The connection cannot carry another request after this.
+    pub(crate) closes: bool,
+}
+
+impl Fault {
+    pub(crate) fn client(status: u16, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Whose::Client, status, what.into())
+    }
+
+    pub(crate) fn upstream(status: u16, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Whose::Upstream, status, what.into())
+    }
+
+    pub(crate) fn ours(status: u16, what: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Whose::Ours, status, what.into())
+    }
+
+    fn new(whose: Whose, status: u16, what: Cow<'static, str>) -> Self {
+        Self { whose, status, what, retry_after: None, source: None, closes: false }
+    }
+
+    /// The cause, for the log only.
+    pub(crate) fn because(mut self, source: impl Error + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// For 503: when it is worth to try again.
+    pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(crate) fn closing(mut self) -> Self {
+        self.closes = true;
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl Error for Fault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+/// A request's body that could not be read to its end.
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        let status = match &error {
+            BodyError::TooLong { .. } => 413,
+            BodyError::Late => 408,
+            BodyError::Malformed { .. } | BodyError::CutOff | BodyError::Io(_) => 400,
+        };
+        Self::client(status, error.to_string()).because(error).closing()
+    }
+}
