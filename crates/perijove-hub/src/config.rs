@@ -1,0 +1,163 @@
+//! The settings of notebooks: `Config` as the file has them, `Plan` checked and resolved.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, de::IgnoredAny};
+
+pub use self::duration::Lapse;
+
+mod check;
+mod duration;
+
+/// The table `[notebook]` as it was written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Config {
+    /// Path below which notebooks live, `/notebook/` unless told otherwise.
+    pub path: Option<String>,
+    /// Folder with one folder per user below it.
+    pub folder: Option<PathBuf>,
+    /// The Python that runs Jupyter: a virtual environment's, a conda prefix's, the system's.
+    /// The site's own unless told otherwise.
+    pub python: Option<PathBuf>,
+    /// Who says which user a request belongs to: `site`.
+    pub authority: Option<String>,
+    /// How many notebooks may run at once.
+    pub max_notebooks: Option<u32>,
+    /// When a notebook is ended, counted from its start, whatever happens; 0 is never.
+    pub kill_timeout: Option<Lapse>,
+    /// How long a notebook may take until it answers.
+    pub start_timeout: Option<Lapse>,
+    /// Paths below `path` that are ordinary requests to the site.
+    pub site_paths: Vec<String>,
+    /// More options for Jupyter's server.
+    pub arguments: Vec<String>,
+    /// Origins besides the site's own that may open websockets and change things.
+    pub allow_origin: Vec<String>,
+    /// All that a notebook inherits, beside what it needs to run.
+    pub environment: BTreeMap<String, String>,
+    /// Whether notebooks may be used by plain HTTP from beyond this machine.
+    pub insecure: bool,
+
+    // Known names whose time has not come: they are refused by name instead of being ignored.
+    pub domain: Option<IgnoredAny>,
+    pub idle_timeout: Option<IgnoredAny>,
+    pub max_per_user: Option<IgnoredAny>,
+    pub share: Option<IgnoredAny>,
+    pub allow_from: Option<IgnoredAny>,
+    pub limits: Option<IgnoredAny>,
+    pub sandbox: Option<IgnoredAny>,
+    pub run_as: Option<IgnoredAny>,
+}
+
+/// What the settings of notebooks are resolved against.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// The folder that relative paths of the file begin at.
+    pub base: PathBuf,
+    pub state_folder: PathBuf,
+    pub runtime_folder: PathBuf,
+    /// The Python of the site, where there is one.
+    pub python: Option<PathBuf>,
+    /// The folder of the Python package, with `notebook/__main__.py` in it.
+    pub package: PathBuf,
+    /// The executable whose command `guardian` holds notebooks: our own.
+    pub guardian: PathBuf,
+}
+
+/// What the hub is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// With a slash at both ends.
+    pub path: String,
+    pub folder: Setting<PathBuf>,
+    pub python: PathBuf,
+    pub package: PathBuf,
+    pub guardian: PathBuf,
+    pub state_folder: PathBuf,
+    pub runtime_folder: PathBuf,
+    pub max_notebooks: usize,
+    /// Zero is never.
+    pub kill_timeout: Setting<Duration>,
+    pub start_timeout: Duration,
+    /// Without slashes at their ends.
+    pub site_paths: Vec<String>,
+    pub arguments: Vec<String>,
+    /// As browsers write them: scheme, host in lower case, port unless it is the scheme's own.
+    pub allow_origin: Vec<String>,
+    pub environment: BTreeMap<String, String>,
+    pub insecure: bool,
+}
+
+/// A value that the site may hand over, unless the configuration names one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting<T> {
+    Written(T),
+    Default(T),
+}
+
+impl<T: Clone + PartialEq> Setting<T> {
+    /// What holds when the site hands over `handed`.
+    pub fn over(&self, handed: Option<&T>) -> T {
+        match (self, handed) {
+            (Self::Default(_), Some(handed)) => handed.clone(),
+            (Self::Written(value) | Self::Default(value), _) => value.clone(),
+        }
+    }
+
+    /// Whether the site hands over something else than the configuration says.
+    pub fn conflicts(&self, handed: Option<&T>) -> bool {
+        matches!((self, handed), (Self::Written(value), Some(handed)) if value != handed)
+    }
+}
+
+/// One thing that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The key as it is written in the file, from the top: `notebook.path`.
+    pub key: String,
+    /// What is wrong, to be read after the key: "must begin with a slash".
+    pub problem: String,
+    pub hint: Option<String>,
+}
+
+impl Config {
+    /// Checks all settings and resolves what was left out.
+    ///
+    /// # Errors
+    /// All mistakes at once, in the order of the settings.
+    pub fn resolve(self, surroundings: &Surroundings) -> Result<Plan, Vec<Mistake>> {
+        check::resolve(self, surroundings)
+    }
+}
+
+impl Plan {
+    /// Where the launcher lies that starts Jupyter inside the notebook's Python.
+    pub fn launcher(&self) -> PathBuf {
+        self.package.join("notebook").join("__main__.py")
+    }
+
+    /// What Python runs at the start of a kernel.
+    pub fn startup_loader(&self) -> PathBuf {
+        self.package.join("notebook").join("startup_loader.py")
+    }
+
+    /// Settings that cannot change while the program runs.
+    pub(crate) fn differs_at_the_root(&self, other: &Self) -> Option<&'static str> {
+        let same = |a: &Path, b: &Path| a == b;
+        if self.path != other.path {
+            return Some("notebook.path");
+        }
+        if !same(&self.state_folder, &other.state_folder) {
+            return Some("state-folder");
+        }
+        (!same(&self.runtime_folder, &other.runtime_folder)).then_some("runtime-folder")
+    }
+}
+
+#[cfg(test)]
+mod tests;

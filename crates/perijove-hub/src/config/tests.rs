@@ -1,0 +1,105 @@
+//! What settings mean, and what is said about wrong ones.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{Config, Lapse, Plan, Setting, Surroundings};
+
+fn around() -> Surroundings {
+    Surroundings {
+        base: "/site".into(),
+        state_folder: "/state".into(),
+        runtime_folder: "/run/p".into(),
+        python: Some("/site/.venv/bin/python".into()),
+        package: "/lib/perijove".into(),
+        guardian: "/bin/perijove".into(),
+    }
+}
+
+fn plan(json: &str) -> Plan {
+    serde_json::from_str::<Config>(json).unwrap().resolve(&around()).unwrap()
+}
+
+fn check_mistakes(json: &str, expected: &[&str]) {
+    let config = serde_json::from_str::<Config>(json).unwrap();
+    let mistakes = config.resolve(&around()).unwrap_err();
+    let told: Vec<_> = mistakes.iter().map(|m| format!("{} {}", m.key, m.problem)).collect();
+    assert_eq!(told, expected, "{json}");
+}
+
+#[test]
+fn nothing_written_has_a_meaning() {
+    let plan = plan("{}");
+    assert_eq!(plan.path, "/notebook/");
+    assert_eq!(plan.folder, Setting::Default(PathBuf::from("/state/folders")));
+    assert_eq!(plan.python, PathBuf::from("/site/.venv/bin/python"));
+    assert_eq!(plan.kill_timeout, Setting::Default(Duration::ZERO));
+    assert_eq!(plan.start_timeout, Duration::from_secs(60));
+}
+
+#[test]
+fn paths_begin_at_the_file_and_spans_have_units() {
+    let plan = plan(
+        r#"{"folder": "./nb", "python": "env/bin/python", "kill-timeout": "8h",
+        "path": "/shells", "allow-origin": ["https://WWW.example.com:443"]}"#,
+    );
+    assert_eq!(plan.folder, Setting::Written(PathBuf::from("/site/nb")));
+    assert_eq!(plan.python, PathBuf::from("/site/env/bin/python"));
+    assert_eq!(plan.kill_timeout, Setting::Written(Duration::from_secs(8 * 3600)));
+    assert_eq!(plan.path, "/shells/");
+    assert_eq!(plan.allow_origin, ["https://www.example.com"]);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    check_mistakes(
+        r#"{"domain": "https://nb.example.com", "limits": {"memory": "2G"}, "path": "notebook",
+            "authority": "login", "site-paths": ["a/b"], "allow-origin": ["*", "nonsense"],
+            "arguments": ["--ServerApp.base_url=/x", "--debug"], "max-notebooks": 0}"#,
+        &[
+            "notebook.domain is not supported yet",
+            "notebook.limits is not supported yet",
+            "notebook.path must begin with a slash",
+            "notebook.authority can only be \"site\": the others are not supported yet",
+            "notebook.site-paths \"a/b\" must be one word, such as \"shutdown\"",
+            "notebook.allow-origin must not be \"*\"",
+            "notebook.allow-origin \"nonsense\" is no origin",
+            "notebook.arguments must not hold `--ServerApp.base_url=/x`: perijove sets that itself",
+            "notebook.max-notebooks must be at least 1",
+        ],
+    );
+    check_mistakes(r#"{"path": "/"}"#, &["notebook.path must not be the root of the site"]);
+    check_mistakes(
+        r#"{"path": "/a.b/"}"#,
+        &["notebook.path may hold letters, digits, `-`, `_` and single slashes only"],
+    );
+}
+
+#[test]
+fn what_the_site_hands_over_ranks_below_the_file() {
+    let written = Setting::Written(1);
+    let default = Setting::Default(1);
+    assert_eq!((written.over(Some(&2)), default.over(Some(&2)), default.over(None)), (1, 2, 1));
+    assert!(written.conflicts(Some(&2)) && !written.conflicts(Some(&1)));
+    assert!(!default.conflicts(Some(&2)) && !written.conflicts(None));
+}
+
+fn check_span(text: &str, seconds: Option<f64>) {
+    let read = Lapse::parse(text).map(|lapse| lapse.0.as_secs_f64());
+    assert_eq!(read, seconds, "{text}");
+}
+
+#[test]
+fn spans_of_time() {
+    check_span("0", Some(0.0));
+    check_span("90", Some(90.0));
+    check_span("90s", Some(90.0));
+    check_span("1h30m", Some(5400.0));
+    check_span("2d", Some(172_800.0));
+    check_span("250ms", Some(0.25));
+    check_span("8 h", None);
+    check_span("h", None);
+    check_span("", None);
+    check_span("-1s", None);
+    check_span("99999999999999999999d", None);
+    check_span("9999999d", None);
+}
