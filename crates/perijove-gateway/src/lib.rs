@@ -24,7 +24,7 @@ pub use fields::FieldBlock;
 pub use files::Files;
 pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
-pub use head::{Framing, Head, HeadError, HeadLimits};
+pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};
 pub use proxy::{
     Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
