@@ -251,7 +251,7 @@ fn decimal(digits: &[u8]) -> Option<u64> {
 /// Whether there is a control character other than the tab. Without an early end, so that the
 /// compiler makes it wide.
 pub(super) fn has_control(bytes: &[u8]) -> bool {
-    let controls = bytes.iter().map(|b| u8::from(*b < 0x20 && *b != b'	') | u8::from(*b == 0x7f));
+    let controls = bytes.iter().map(|b| u8::from(*b < 0x20 && *b != b'\t') | u8::from(*b == 0x7f));
     controls.fold(0, |found, is_control| found | is_control) != 0
 }
 
