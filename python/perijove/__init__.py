@@ -1,0 +1,3 @@
+"""Perijove for a site's Python: launch notebooks, and build what they start with."""
+
+__version__ = "0.1.0"

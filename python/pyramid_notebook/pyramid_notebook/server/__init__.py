@@ -1,0 +1,1 @@
+"""The original's daemon: each notebook has a guardian of perijove's instead."""
