@@ -1,1 +1,21 @@
 //! The command: reads the configuration, builds the site, runs it.
+//!
+//! This library exists for the program and its tests: its Rust interface promises nothing.
+
+use std::{ffi::OsString, process::ExitCode};
+
+mod cli;
+pub mod config;
+mod failure;
+mod folders;
+mod logging;
+
+pub use failure::{Failure, Kind};
+
+/// Runs one command, with its name as the first argument.
+///
+/// # Errors
+/// When the command could not do what was asked.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<ExitCode, Failure> {
+    cli::run(arguments.into_iter().collect())
+}

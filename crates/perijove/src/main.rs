@@ -1,3 +1,10 @@
-//! Runs the command line and reports failure.
+//! Runs the command line, reports failure, picks the exit status.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match perijove::run(std::env::args_os()) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,113 @@
+//! The command line. The doc comments here are its help.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+use crate::{
+    config::layers::{Environment, Flags},
+    failure::{Failure, Kind},
+};
+
+mod check;
+mod completions;
+mod init;
+mod man;
+
+/// Serves a Python site and everyone's notebooks behind one door
+#[derive(Debug, Parser)]
+#[command(name = "perijove", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Check(check::Arguments),
+    Init(init::Arguments),
+    Completions(completions::Arguments),
+    Man(man::Arguments),
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone, Debug, Default)]
+struct ConfigArguments {
+    /// The configuration: a file, or a folder with perijove.toml in it
+    ///
+    /// Without it, perijove.toml in the current folder, if there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArguments {
+    fn flags(self) -> Flags {
+        Flags { config: self.config, ..Flags::default() }
+    }
+}
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, Failure> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return tell(&error),
+    };
+    match cli.command {
+        Command::Check(arguments) => check::run(arguments),
+        Command::Init(arguments) => init::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    }
+}
+
+/// Help and version are no failures; they come by the same way.
+fn tell(error: &clap::Error) -> Result<ExitCode, Failure> {
+    let is_told = error.print();
+    if error.use_stderr() {
+        return Ok(ExitCode::from(Kind::Usage as u8));
+    }
+    is_told.map(|()| ExitCode::SUCCESS).or_else(ignore_broken_pipe)
+}
+
+/// The whole command line, for manuals and completions.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// The environment and the current folder, on which every command that reads the configuration
+/// stands.
+fn surroundings() -> Result<(Environment, PathBuf), Failure> {
+    let folder = std::env::current_dir().map_err(|error| {
+        Failure::new(Kind::Unavailable, error).hint("the current folder is gone: change to another")
+    })?;
+    Ok((Environment::of_process(), folder))
+}
+
+/// Writes data to standard output. A reader that went away wanted no more of it.
+fn print(text: &str) -> Result<ExitCode, Failure> {
+    let mut output = io::stdout().lock();
+    match output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => ignore_broken_pipe(error),
+    }
+}
+
+fn ignore_broken_pipe(error: io::Error) -> Result<ExitCode, Failure> {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        _ => Err(Failure::new(Kind::Other, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_definition_holds_together() {
+        super::definition().debug_assert();
+    }
+}

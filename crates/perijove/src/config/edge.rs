@@ -1,0 +1,112 @@
+//! Settings of the edge: logs, limits, certificates, routes to programs elsewhere.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Period, Size};
+
+/// What is told, and how.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Log {
+    /// `text` for people, `json` for machines.
+    pub format: LogFormat,
+    /// The least that is told: `error`, `warn`, `info`, `debug` or `trace`.
+    pub level: LogLevel,
+    /// The line for each request: `text`, `json` or `off`.
+    pub access: AccessLog,
+    /// A file for those lines, opened again on SIGUSR1. Without it they go to standard error.
+    pub access_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum AccessLog {
+    #[default]
+    Text,
+    Json,
+    Off,
+}
+
+/// Limits of what clients may do.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// Bytes of a request's line and header fields together.
+    pub head: Size,
+    /// Number of header fields.
+    pub head_fields: usize,
+    /// From the first byte of a request to the end of its head.
+    pub head_time: Period,
+    /// How long a kept-alive connection may stay without a request.
+    pub idle_time: Period,
+    /// Open connections of all listeners together.
+    pub connections: usize,
+    /// How long requests under way may go on after the stop.
+    pub drain_time: Period,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            head: Size(64 << 10),
+            head_fields: 128,
+            head_time: Period::seconds(30),
+            idle_time: Period::seconds(75),
+            connections: 10_000,
+            drain_time: Period::seconds(30),
+        }
+    }
+}
+
+/// A certificate makes every TCP listener one of HTTPS.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Tls {
+    /// The certificate and what it is signed by, in PEM. Read again when it changes.
+    pub certificate: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub key: Option<PathBuf>,
+    /// Addresses on which plain HTTP is redirected to HTTPS.
+    pub redirect_from: Vec<String>,
+}
+
+/// A path that is served by a program elsewhere.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Route {
+    /// What the paths of its requests begin with, such as `"/grafana/"`.
+    pub path: String,
+    /// For this host only.
+    pub host: Option<String>,
+    /// Where they go: `"http://127.0.0.1:3000"` or `"unix:/run/other.sock"`.
+    pub upstream: Option<String>,
+    /// Files instead: what lies below this folder.
+    pub folder: Option<PathBuf>,
+    /// Elsewhere instead: the address that is answered.
+    pub redirect: Option<String>,
+    /// Bytes of a request's body.
+    pub body_limit: Option<Size>,
+    /// How long an answer may be silent.
+    pub response_time: Option<Period>,
+}

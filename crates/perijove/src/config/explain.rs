@@ -1,0 +1,149 @@
+//! What a configuration means, in words.
+
+use std::fmt::{self, Write};
+
+use super::{
+    Period, Plan, Size,
+    plan::{ListenAt, NotebookPlan, RouteTarget, SiteTarget},
+};
+
+impl Plan {
+    /// What is served where and by what, then every setting that was written and where.
+    pub(crate) fn explain(&self) -> String {
+        let mut text = String::new();
+        match write_all(&mut text, self) {
+            Ok(()) => text,
+            // Writing to a string does not fail.
+            Err(fmt::Error) => text,
+        }
+    }
+
+    /// The addresses as they are told to people.
+    fn addresses(&self) -> impl Iterator<Item = String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.listen.iter().map(move |address| match address {
+            ListenAt::Tcp(address) => format!("{scheme}://{address}"),
+            ListenAt::Unix(_) => address.to_string(),
+        })
+    }
+}
+
+fn write_all(text: &mut String, plan: &Plan) -> fmt::Result {
+    match &plan.file {
+        Some(file) => writeln!(text, "configuration  {}", file.display())?,
+        None => writeln!(text, "configuration  none: defaults")?,
+    }
+    for address in plan.addresses() {
+        writeln!(text, "listens on     {address}")?;
+    }
+    edge(text, plan)?;
+    site(text, plan)?;
+    if let Some(notebook) = &plan.notebook {
+        write_notebook(text, notebook, plan)?;
+    }
+    writeln!(text, "\nfolders")?;
+    writeln!(text, "  state        {}", plan.folders.state.display())?;
+    writeln!(text, "  runtime      {}", plan.folders.runtime.display())?;
+    let written = plan.written.leaves();
+    if !written.is_empty() {
+        writeln!(text, "\nwritten")?;
+    }
+    for (key, entry) in written {
+        // What notebooks inherit may be secret.
+        if key.starts_with("notebook.environment") {
+            writeln!(text, "  {key} = (hidden)  # {}", entry.origin)?;
+        } else {
+            writeln!(text, "  {key} = {}  # {}", entry.value, entry.origin)?;
+        }
+    }
+    Ok(())
+}
+
+fn edge(text: &mut String, plan: &Plan) -> fmt::Result {
+    if let Some(tls) = &plan.tls {
+        writeln!(text, "certificate    {}", tls.certificate.display())?;
+        for address in &tls.redirect_from {
+            writeln!(text, "redirects from http://{address}")?;
+        }
+    }
+    if !plan.trusted_proxies.is_empty() {
+        let networks: Vec<String> =
+            plan.trusted_proxies.iter().map(|(ip, length)| format!("{ip}/{length}")).collect();
+        writeln!(text, "believes       {}", networks.join(", "))?;
+    }
+    writeln!(text, "threads        {}", plan.threads)
+}
+
+fn site(text: &mut String, plan: &Plan) -> fmt::Result {
+    let site = &plan.site;
+    writeln!(text, "\npaths, the longest that fits wins")?;
+    for route in &plan.routes {
+        let host = route.host.as_deref().unwrap_or_default();
+        let target = match &route.target {
+            RouteTarget::Upstream(address) => address.to_string(),
+            RouteTarget::Files(folder) => format!("files of {}", folder.display()),
+            RouteTarget::Redirect(to) => format!("redirected to {to}"),
+        };
+        writeln!(text, "  {host}{:<12} {target}", route.path)?;
+    }
+    for files in &site.files {
+        writeln!(text, "  {:<12} files of {}", files.path, files.folder.display())?;
+    }
+    if let Some(notebook) = &plan.notebook {
+        writeln!(text, "  {:<12} notebooks", notebook.path)?;
+    }
+    match &site.target {
+        SiteTarget::Nothing => {}
+        SiteTarget::Upstream(address) => writeln!(text, "  {:<12} {address}", "/")?,
+        SiteTarget::Application(_) => writeln!(text, "  {:<12} the application", "/")?,
+    }
+    if let SiteTarget::Application(application) = &site.target {
+        writeln!(text, "\napplication")?;
+        match (&application.name, &application.ini) {
+            (Some(name), _) => writeln!(text, "  is           {name}")?,
+            (None, Some(ini)) => writeln!(text, "  is made from {}", ini.display())?,
+            (None, None) => {}
+        }
+        writeln!(text, "  folder       {}", site.root.display())?;
+        writeln!(text, "  python       {}", application.python.display())?;
+        writeln!(text, "  workers      {}", application.workers)?;
+        writeln!(text, "  threads      {} in each worker", application.threads)?;
+        writeln!(text, "  waiting      at most {} for a free worker", Period(site.wait))?;
+    }
+    if let Some(folder) = &site.error_pages {
+        writeln!(text, "  error pages  {}", folder.display())?;
+    }
+    Ok(())
+}
+
+fn write_notebook(text: &mut String, notebook: &NotebookPlan, plan: &Plan) -> fmt::Result {
+    writeln!(text, "\nnotebooks")?;
+    match &notebook.folder {
+        Some(folder) => writeln!(text, "  folder       {}", folder.display())?,
+        None => writeln!(
+            text,
+            "  folder       pyramid_notebook.notebook_folder of the site's INI, else {}",
+            plan.folders.state.join("notebooks").display()
+        )?,
+    }
+    writeln!(text, "  python       {}", notebook.python.display())?;
+    writeln!(text, "  who passes   the site decides")?;
+    writeln!(
+        text,
+        "  running      at most {}, {} for one user",
+        notebook.max_notebooks, notebook.max_per_user
+    )?;
+    match notebook.kill_timeout {
+        None => writeln!(
+            text,
+            "  ended        pyramid_notebook.kill_timeout of the site's INI, else never"
+        )?,
+        Some(after) if after.is_zero() => writeln!(text, "  ended        never")?,
+        Some(after) => writeln!(text, "  ended        {} after the start", Period(after))?,
+    }
+    writeln!(text, "  uploads      at most {}", Size(notebook.body_limit))?;
+    if notebook.is_insecure {
+        writeln!(text, "  plain HTTP   beyond this machine too")?;
+    }
+    Ok(())
+}

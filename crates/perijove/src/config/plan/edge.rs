@@ -1,0 +1,232 @@
+//! What the edge is to do: limits, trusted peers, certificates, routes to programs elsewhere.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Check, ListenAt};
+use crate::config::{Config, Limits, Route, Tls};
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TlsFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// Where plain HTTP is redirected from.
+    pub(crate) redirect_from: Vec<ListenAt>,
+}
+
+/// A path that is served by something else than the site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RoutePlan {
+    /// Its place in the list that was written, from zero.
+    pub(crate) at: usize,
+    pub(crate) path: String,
+    pub(crate) host: Option<String>,
+    pub(crate) target: RouteTarget,
+    /// Bytes.
+    pub(crate) body_limit: u64,
+    pub(crate) response_time: Duration,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RouteTarget {
+    Upstream(UpstreamAt),
+    Files(PathBuf),
+    Redirect(String),
+}
+
+/// Where a program elsewhere listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UpstreamAt {
+    /// Host and port.
+    Tcp(String),
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for UpstreamAt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "http://{address}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// Reads the address of a program elsewhere. The error is what is wrong and a hint.
+pub(super) fn upstream_at(text: &str, base: &Path) -> Result<UpstreamAt, (String, &'static str)> {
+    const HINT: &str = "write \"http://127.0.0.1:9000\" or \"unix:/run/site.sock\"";
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(UpstreamAt::Unix(base.join(path)));
+    }
+    if text.starts_with("https://") {
+        let hint = "speak plain HTTP to it, over the loopback or a Unix socket";
+        return Err((
+            format!("{text:?}: upstreams by HTTPS are not available in this version"),
+            hint,
+        ));
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err((format!("{text:?} is no address of a program"), HINT));
+    };
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port),
+        _ => (authority, "80"),
+    };
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    if host.is_empty() || !host.chars().all(is_bare) || port.parse::<u16>().map_or(true, |p| p == 0)
+    {
+        return Err((format!("{text:?} is no address of a program"), HINT));
+    }
+    Ok(UpstreamAt::Tcp(format!("{host}:{port}")))
+}
+
+pub(super) fn limits(limits: &Limits, check: &mut Check<'_>) -> Limits {
+    if limits.head.0 < 1024 || limits.head.0 > 1 << 20 {
+        check.wrong("limits.head", "must be between 1K and 1M", "");
+    }
+    if limits.head_fields == 0 || limits.head_fields > 1000 {
+        check.wrong("limits.head-fields", "must be between 1 and 1000", "");
+    }
+    check.not_zero(limits.head_time.0, "limits.head-time");
+    check.not_zero(limits.idle_time.0, "limits.idle-time");
+    check.at_least_one(Some(limits.connections), "limits.connections");
+    limits.clone()
+}
+
+pub(super) fn trusted_proxies(networks: &[String], check: &mut Check<'_>) -> Vec<(IpAddr, u8)> {
+    let mut found = Vec::new();
+    for (at, text) in networks.iter().enumerate() {
+        match network(text) {
+            Some(network) => found.push(network),
+            None => {
+                let hint = "write \"127.0.0.1\" or \"10.0.0.0/8\"";
+                let what = format!("{text:?} is no address and no network");
+                check.wrong(&format!("trusted-proxies[{at}]"), what, hint);
+            }
+        }
+    }
+    found
+}
+
+fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.unwrap_or(longest);
+    (length <= longest).then_some((address, length))
+}
+
+pub(super) fn tls(tls: Option<&Tls>, check: &mut Check<'_>) -> Option<TlsFiles> {
+    let tls = tls?;
+    let redirect_from = check.listen(&tls.redirect_from, "tls.redirect-from");
+    let mut file = |path: Option<&PathBuf>, key: &str, what: &str| {
+        let Some(path) = path else {
+            check.wrong("tls", format!("`{key}` is missing"), &format!("name the {what}, in PEM"));
+            return None;
+        };
+        let path = check.layers.folder.join(path);
+        if let Err(error) = std::fs::File::open(&path) {
+            check.wrong(
+                &format!("tls.{key}"),
+                format!("could not read {}: {error}", path.display()),
+                "",
+            );
+        }
+        Some(path)
+    };
+    let certificate = file(tls.certificate.as_ref(), "certificate", "file with the certificate");
+    let key = file(tls.key.as_ref(), "key", "file with its private key");
+    Some(TlsFiles { certificate: certificate?, key: key?, redirect_from })
+}
+
+pub(super) fn routes(config: &Config, check: &mut Check<'_>) -> Vec<RoutePlan> {
+    let decide = |(at, route)| self::route(at, route, config, check);
+    config.route.iter().enumerate().filter_map(decide).collect()
+}
+
+fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Option<RoutePlan> {
+    let key = format!("route[{at}]");
+    if !route.path.starts_with('/') {
+        let what = format!("{:?} does not begin with a slash", route.path);
+        check.wrong(&format!("{key}.path"), what, "for example \"/grafana/\"");
+    }
+    let given = [route.upstream.is_some(), route.folder.is_some(), route.redirect.is_some()];
+    if given.iter().filter(|is_given| **is_given).count() != 1 {
+        let what = "needs exactly one of `upstream`, `folder` and `redirect`";
+        check.wrong(&key, what, "");
+        return None;
+    }
+    let base = check.layers.folder.clone();
+    let target = if let Some(upstream) = &route.upstream {
+        match upstream_at(upstream, &base) {
+            Ok(address) => RouteTarget::Upstream(address),
+            Err((what, hint)) => {
+                check.wrong(&format!("{key}.upstream"), what, hint);
+                return None;
+            }
+        }
+    } else if let Some(folder) = &route.folder {
+        let folder = base.join(folder);
+        if !folder.is_dir() {
+            let what = format!("there is no folder {}", folder.display());
+            check.wrong(&format!("{key}.folder"), what, "");
+        }
+        RouteTarget::Files(folder)
+    } else {
+        RouteTarget::Redirect(route.redirect.clone()?)
+    };
+    Some(RoutePlan {
+        at,
+        path: route.path.clone(),
+        host: route.host.as_ref().map(|host| host.to_lowercase()),
+        target,
+        body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
+        response_time: route.response_time.unwrap_or(config.site.response_time).0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{network, upstream_at};
+
+    #[test]
+    fn upstreams_are_read() {
+        let check = |text: &str, expected: Option<&str>| {
+            let read = upstream_at(text, Path::new("/site")).ok().map(|at| at.to_string());
+            assert_eq!(read.as_deref(), expected, "{text}");
+        };
+        check("http://127.0.0.1:9000", Some("http://127.0.0.1:9000"));
+        check("http://site.example/", Some("http://site.example:80"));
+        check("http://[::1]:90", Some("http://[::1]:90"));
+        check("http://[::1]", Some("http://[::1]:80"));
+        check("unix:site.sock", Some("unix:/site/site.sock"));
+        check("https://site.example", None);
+        check("site.example:80", None);
+        check("http://site/with/path", None);
+        check("http://site:0", None);
+        check("http://", None);
+    }
+
+    #[test]
+    fn networks_are_read() {
+        let check = |text: &str, expected: Option<(&str, u8)>| {
+            let expected = expected.map(|(address, length)| (address.parse().unwrap(), length));
+            assert_eq!(network(text), expected, "{text}");
+        };
+        check("10.0.0.0/8", Some(("10.0.0.0", 8)));
+        check("127.0.0.1", Some(("127.0.0.1", 32)));
+        check("::1", Some(("::1", 128)));
+        check("10.0.0.0/33", None);
+        check("ten", None);
+        check("10.0.0.0/", None);
+    }
+}

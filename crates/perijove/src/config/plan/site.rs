@@ -1,0 +1,273 @@
+//! What the site is: an application to run, one that runs elsewhere, or files alone.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    Check,
+    edge::{UpstreamAt, upstream_at},
+    processors,
+};
+use crate::config::{Driver, Interface, Site, layers::Environment};
+
+/// The site.
+#[derive(Clone, Debug)]
+pub(crate) struct SitePlan {
+    pub(crate) root: PathBuf,
+    pub(crate) target: SiteTarget,
+    /// Served before the target is asked, in this order.
+    pub(crate) files: Vec<StaticPlan>,
+    pub(crate) error_pages: Option<PathBuf>,
+    /// Bytes of a request's body.
+    pub(crate) body_limit: u64,
+    pub(crate) wait: Duration,
+    pub(crate) response_time: Duration,
+}
+
+/// Files of one folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StaticPlan {
+    pub(crate) path: String,
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SiteTarget {
+    Application(Application),
+    Upstream(UpstreamAt),
+    /// Files alone.
+    Nothing,
+}
+
+/// A Python application to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Application {
+    /// `module:callable`, unless it is made from an INI file.
+    pub(crate) name: Option<String>,
+    /// A PasteDeploy INI file.
+    pub(crate) ini: Option<PathBuf>,
+    pub(crate) python: PathBuf,
+    pub(crate) workers: usize,
+    pub(crate) threads: usize,
+    pub(crate) start_time: Duration,
+}
+
+pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> SitePlan {
+    let root = check.layers.folder.join(&site.root);
+    // Paths with `..` read badly in messages; what is not there keeps the name it was given.
+    let root = root.canonicalize().unwrap_or(root);
+    if !root.is_dir() {
+        check.wrong("site.root", format!("there is no folder {}", root.display()), "");
+    }
+    let files = files(site, &root, check);
+    let target = target(site, &root, check);
+    if root.is_dir() && target == Some(SiteTarget::Nothing) && files.is_empty() {
+        let what = format!("there is nothing to serve in {}", root.display());
+        let hint = "write app.py with `application`, or set `site.app` or `site.upstream`; \
+                    `perijove init` writes a small site";
+        check.wrong("site", what, hint);
+    }
+    check.at_least_one(Some(site.threads), "site.threads");
+    if site.threads > 1000 {
+        check.wrong("site.threads", "must be at most 1000", "");
+    }
+    check.not_zero(site.wait.0, "site.wait");
+    check.not_zero(site.response_time.0, "site.response-time");
+    check.not_zero(site.start_time.0, "site.start-time");
+    SitePlan {
+        error_pages: error_pages(site, &root, check),
+        target: target.unwrap_or(SiteTarget::Nothing),
+        files,
+        root,
+        body_limit: site.body_limit.0,
+        wait: site.wait.0,
+        response_time: site.response_time.0,
+    }
+}
+
+/// None when what is written cannot be meant.
+fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget> {
+    if let Some(upstream) = &site.upstream {
+        if site.app.is_some() {
+            let what = "there is `site.app` too";
+            check.wrong("site.upstream", what, "a site is run here or elsewhere: take one out");
+        }
+        return match upstream_at(upstream, root) {
+            Ok(address) => Some(SiteTarget::Upstream(address)),
+            Err((what, hint)) => {
+                check.wrong("site.upstream", what, hint);
+                None
+            }
+        };
+    }
+    later(site, check);
+    let (name, ini) = match &site.app {
+        Some(app) => named(app, root, check)?,
+        None => match discover(root) {
+            Some(name) => (Some(name), None),
+            None => return Some(SiteTarget::Nothing),
+        },
+    };
+    let workers = check.at_least_one(site.workers, "site.workers");
+    if workers.is_some_and(|workers| workers > 1000) {
+        check.wrong("site.workers", "must be at most 1000", "");
+    }
+    Some(SiteTarget::Application(Application {
+        name,
+        ini,
+        python: python(site.python.as_deref(), "site.python", root, check)?,
+        workers: workers.unwrap_or_else(processors),
+        threads: site.threads,
+        start_time: site.start_time.0,
+    }))
+}
+
+/// Settings whose words are known, and that this version does not do.
+fn later(site: &Site, check: &mut Check<'_>) {
+    if site.server != Driver::Native {
+        let hint = "use \"native\", or start the server yourself and name it in `site.upstream`";
+        check.wrong("site.server", "this driver is not available in this version", hint);
+    }
+    if site.interface == Interface::Asgi {
+        let hint = "start an ASGI server yourself and name it in `site.upstream`";
+        check.wrong("site.interface", "asgi is not available in this version", hint);
+    }
+}
+
+/// `module:callable` or an INI file, from what was written.
+fn named(
+    app: &str,
+    root: &Path,
+    check: &mut Check<'_>,
+) -> Option<(Option<String>, Option<PathBuf>)> {
+    const HINT: &str = "write \"module:callable\", \"wsgi.py\" or \"production.ini\"";
+    let is_there = |name: &str| root.join(name).is_file();
+    let path = Path::new(app);
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ini") if !app.contains(':') => {
+            if !is_there(app) {
+                check.wrong(
+                    "site.app",
+                    format!("there is no file {}", root.join(app).display()),
+                    "",
+                );
+                return None;
+            }
+            return Some((None, Some(root.join(app))));
+        }
+        Some("py") if !app.contains(':') => {
+            if !is_there(app) {
+                check.wrong(
+                    "site.app",
+                    format!("there is no file {}", root.join(app).display()),
+                    "",
+                );
+                return None;
+            }
+            let module = app.trim_end_matches(".py").replace('/', ".");
+            return Some((Some(format!("{module}:application")), None));
+        }
+        _ => {}
+    }
+    let (module, callable) = app.split_once(':').unwrap_or((app, "application"));
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.split('.').all(|part| {
+                part.chars().all(|c| c.is_alphanumeric() || c == '_')
+                    && part.chars().next().is_some_and(|c| !c.is_ascii_digit())
+            })
+    };
+    if !is_name(module) || !is_name(callable.strip_suffix("()").unwrap_or(callable)) {
+        check.wrong("site.app", format!("{app:?} is no name of an application"), HINT);
+        return None;
+    }
+    Some((Some(format!("{module}:{callable}")), None))
+}
+
+fn discover(root: &Path) -> Option<String> {
+    let module =
+        ["app", "wsgi"].into_iter().find(|name| root.join(format!("{name}.py")).is_file())?;
+    Some(format!("{module}:application"))
+}
+
+fn files(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<StaticPlan> {
+    let Some(written) = &site.files else {
+        let public = root.join("public");
+        let found = StaticPlan { path: "/".to_owned(), folder: public };
+        return Some(found).filter(|found| found.folder.is_dir()).into_iter().collect();
+    };
+    let mut files = Vec::new();
+    for (at, item) in written.iter().enumerate() {
+        let folder = root.join(&item.folder);
+        if !item.path.starts_with('/') {
+            let what = format!("{:?} does not begin with a slash", item.path);
+            check.wrong(&format!("site.static[{at}].path"), what, "");
+        }
+        if !folder.is_dir() {
+            let what = format!("there is no folder {}", folder.display());
+            check.wrong(&format!("site.static[{at}].folder"), what, "");
+        }
+        files.push(StaticPlan { path: item.path.clone(), folder });
+    }
+    files
+}
+
+fn error_pages(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<PathBuf> {
+    let Some(folder) = &site.error_pages else {
+        return Some(root.join("errors")).filter(|folder| folder.is_dir());
+    };
+    let folder = root.join(folder);
+    if !folder.is_dir() {
+        check.wrong("site.error-pages", format!("there is no folder {}", folder.display()), "");
+    }
+    Some(folder)
+}
+
+/// The interpreter that is named, else the one that is found.
+pub(super) fn python(
+    named: Option<&Path>,
+    key: &str,
+    root: &Path,
+    check: &mut Check<'_>,
+) -> Option<PathBuf> {
+    if let Some(named) = named {
+        let path = root.join(named);
+        // A virtual environment or a conda prefix may be named by its folder.
+        let path = if path.is_dir() { path.join("bin/python") } else { path };
+        if is_program(&path) {
+            return Some(path);
+        }
+        let what = format!("there is no Python at {}", path.display());
+        let hint = "make a virtual environment there: `python3 -m venv .venv`";
+        check.wrong(key, what, hint);
+        return None;
+    }
+    let found = find_python(root, check.environment);
+    if found.is_none() {
+        let hint = "install Python 3.10 or later, or name one in `site.python`; a site in another \
+                    language is served with `site.upstream`";
+        check.wrong("site", "there is no Python to run the application", hint);
+    }
+    found
+}
+
+fn find_python(root: &Path, environment: &Environment) -> Option<PathBuf> {
+    let near = [".venv", "venv"].map(|name| root.join(name));
+    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"]
+        .into_iter()
+        .filter_map(|name| environment.get(name).map(PathBuf::from));
+    let prefixes = near.into_iter().chain(active).map(|prefix| prefix.join("bin/python"));
+    let on_path = environment
+        .get("PATH")
+        .unwrap_or("/usr/local/bin:/usr/bin:/bin")
+        .split(':')
+        .map(|folder| Path::new(folder).join("python3"));
+    prefixes.chain(on_path).find(|path| is_program(path))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

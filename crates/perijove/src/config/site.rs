@@ -1,0 +1,111 @@
+//! Settings of the site: its application, its files.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::{Period, Size};
+
+/// The site: a Python application run here, or one in any language that runs elsewhere.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Site {
+    /// The folder of the site.
+    pub root: PathBuf,
+    /// The application: `"module:callable"`, `"module:factory()"`, `"wsgi.py"` or
+    /// `"production.ini"`. Without it, it is looked for: `app.py` or `wsgi.py` with `application`.
+    pub app: Option<String>,
+    /// How the application is called: `auto` or `wsgi`.
+    pub interface: Interface,
+    /// Its Python: a virtual environment, a conda prefix, any CPython 3.10+. Without it `.venv` or
+    /// `venv` in the folder, `$VIRTUAL_ENV`, or `python3`.
+    pub python: Option<PathBuf>,
+    /// The driver that starts its workers.
+    pub server: Driver,
+    /// Number of worker processes. Without it as many as there are processors.
+    pub workers: Option<usize>,
+    /// Threads of each worker, each of which carries one request at a time.
+    pub threads: usize,
+    /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"` or
+    /// `"unix:/run/site.sock"`.
+    pub upstream: Option<String>,
+    /// A path that answers 200 when the site is well.
+    pub health: Option<String>,
+    /// Folders of files that are served before the application is asked. Without it `public`, when
+    /// there is such a folder, at `/`.
+    #[serde(rename = "static")]
+    pub files: Option<Vec<Static>>,
+    /// Folder of `404.html` and the like, shown instead of ours. Without it `errors`, when there is
+    /// such a folder.
+    pub error_pages: Option<PathBuf>,
+    /// Bytes of a request's body.
+    pub body_limit: Size,
+    /// How long a request waits in line for a free worker.
+    pub wait: Period,
+    /// How long an answer may be silent.
+    pub response_time: Period,
+    /// How long the application may take to be loaded.
+    pub start_time: Period,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("."),
+            app: None,
+            interface: Interface::Auto,
+            python: None,
+            server: Driver::Native,
+            workers: None,
+            threads: 4,
+            upstream: None,
+            health: None,
+            files: None,
+            error_pages: None,
+            body_limit: Size(100 << 20),
+            wait: Period::seconds(30),
+            response_time: Period::seconds(60),
+            start_time: Period::seconds(60),
+        }
+    }
+}
+
+/// A folder of files and where it is served.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Static {
+    /// What the paths of its requests begin with.
+    #[serde(default = "Static::top")]
+    pub path: String,
+    /// The folder.
+    pub folder: PathBuf,
+}
+
+impl Static {
+    fn top() -> String {
+        "/".to_owned()
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Interface {
+    #[default]
+    Auto,
+    Wsgi,
+    Asgi,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Driver {
+    #[default]
+    Native,
+    Wsgiref,
+    Gevent,
+    Gunicorn,
+    Uwsgi,
+    ModWsgi,
+    Uvicorn,
+    Command,
+}

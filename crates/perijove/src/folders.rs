@@ -1,0 +1,224 @@
+//! The folders of a running site: state that survives a restart, and sockets that do not.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::config::layers::Environment;
+
+/// Bytes that the name of a Unix socket may have, without the zero at its end.
+const SOCKET_NAME_LIMIT: usize = 107;
+
+/// The longest name of a socket below the runtime folder.
+const LONGEST_SOCKET: &str = "/notebook/0123456789abcdef/sock";
+
+/// The folders of one site.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Folders {
+    pub(crate) state: PathBuf,
+    pub(crate) runtime: PathBuf,
+}
+
+/// What `perijove.toml` says about them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) state: Option<&'a Path>,
+    pub(crate) runtime: Option<&'a Path>,
+    /// What tells this site from others: its configuration file, else its folder.
+    pub(crate) site: &'a Path,
+    /// Where relative paths begin.
+    pub(crate) base: &'a Path,
+}
+
+impl Folders {
+    /// Decides which folders a site has. Two sites of one account never share any by default, and
+    /// a site has the same ones at every start.
+    pub(crate) fn choose(wanted: Wanted<'_>, environment: &Environment) -> Self {
+        let key = key_of(wanted.site);
+        let state = wanted.state.map(|path| wanted.base.join(path));
+        let runtime = wanted.runtime.map(|path| wanted.base.join(path));
+        Self {
+            state: state.unwrap_or_else(|| default_state(environment, &key)),
+            runtime: runtime.unwrap_or_else(|| default_runtime(environment, &key)),
+        }
+    }
+
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.runtime.join("control.sock")
+    }
+
+    /// Whether every socket below the runtime folder can have its name.
+    pub(crate) fn is_short_enough(&self) -> bool {
+        self.runtime.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_NAME_LIMIT
+    }
+
+    /// Makes both folders, for this account alone, and takes the runtime folder for this process.
+    pub(crate) fn open(&self) -> Result<Lock, FolderError> {
+        make_private(&self.state)?;
+        make_private(&self.runtime)?;
+        Lock::take(&self.runtime)
+    }
+}
+
+/// Eight hexadecimal digits that stand for a site.
+fn key_of(site: &Path) -> String {
+    let digest = Sha256::digest(site.as_os_str().as_encoded_bytes());
+    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn default_state(environment: &Environment, key: &str) -> PathBuf {
+    if let Some(given) = first_of(environment, "STATE_DIRECTORY") {
+        return given;
+    }
+    let home = |below: &str| Some(Path::new(environment.get("HOME")?).join(below));
+    let base = environment
+        .get("XDG_STATE_HOME")
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| home(".local/state"))
+        .unwrap_or_else(|| PathBuf::from("/var/lib"));
+    base.join("perijove").join(key)
+}
+
+fn default_runtime(environment: &Environment, key: &str) -> PathBuf {
+    if let Some(given) = first_of(environment, "RUNTIME_DIRECTORY") {
+        return given;
+    }
+    let account = rustix::process::geteuid();
+    let base = match environment.get("XDG_RUNTIME_DIR") {
+        _ if account.is_root() => PathBuf::from("/run/perijove"),
+        Some(folder) if Path::new(folder).is_dir() => Path::new(folder).join("perijove"),
+        _ => PathBuf::from(format!("/tmp/perijove-{}", account.as_raw())),
+    };
+    base.join(key)
+}
+
+/// systemd gives several folders with colons between them.
+fn first_of(environment: &Environment, variable: &str) -> Option<PathBuf> {
+    environment.get(variable)?.split(':').next().map(PathBuf::from)
+}
+
+/// Makes a folder that only this account may enter, or checks that it is such a one.
+fn make_private(folder: &Path) -> Result<(), FolderError> {
+    let failed = |source| FolderError::Io { folder: folder.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let found = fs::symlink_metadata(folder).map_err(failed)?;
+    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(FolderError::NotOurs { folder: folder.to_owned() });
+    }
+    if found.mode() & 0o077 != 0 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Holds a runtime folder for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    fn take(runtime: &Path) -> Result<Self, FolderError> {
+        let path = runtime.join("lock");
+        let failed = |source| FolderError::Io { folder: runtime.to_owned(), source };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .open(&path)
+            .map_err(failed)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let process = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                return Err(FolderError::Busy { folder: runtime.to_owned(), process });
+            }
+            Err(error) => return Err(failed(error.into())),
+        }
+        let process = std::process::id().to_string();
+        file.set_len(0).map_err(failed)?;
+        io::Write::write_all(&mut &file, process.as_bytes()).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Why the folders of a site cannot be used.
+#[derive(Debug, Error)]
+pub(crate) enum FolderError {
+    #[error("could not make or use the folder {}", folder.display())]
+    Io { folder: PathBuf, source: io::Error },
+    #[error("{} belongs to somebody else, or is no folder", folder.display())]
+    NotOurs { folder: PathBuf },
+    #[error("this site is served already, by process {process} (lock in {})", folder.display())]
+    Busy { folder: PathBuf, process: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Environment, FolderError, Folders, Wanted};
+
+    fn wanted<'a>(state: Option<&'a Path>, site: &'a Path) -> Wanted<'a> {
+        Wanted { state, runtime: state, site, base: Path::new("/site") }
+    }
+
+    #[test]
+    fn what_is_written_wins_over_what_systemd_gives_over_the_default() {
+        let site = Path::new("/site/perijove.toml");
+        let systemd = Environment::from([
+            ("STATE_DIRECTORY", "/var/lib/x:/var/lib/y"),
+            ("RUNTIME_DIRECTORY", "/run/x"),
+        ]);
+        let check = |state: Option<&str>, environment: &Environment, expected: (&str, &str)| {
+            let chosen = Folders::choose(wanted(state.map(Path::new), site), environment);
+            assert_eq!(
+                (chosen.state.to_str(), chosen.runtime.to_str()),
+                (Some(expected.0), Some(expected.1))
+            );
+        };
+        check(Some("here"), &systemd, ("/site/here", "/site/here"));
+        check(Some("/there"), &systemd, ("/there", "/there"));
+        check(None, &systemd, ("/var/lib/x", "/run/x"));
+        let user = Environment::from([("HOME", "/home/ada")]);
+        let chosen = Folders::choose(wanted(None, site), &user);
+        assert!(chosen.state.starts_with("/home/ada/.local/state/perijove"), "{chosen:?}");
+        assert!(chosen.is_short_enough(), "{chosen:?}");
+        let other = Folders::choose(wanted(None, Path::new("/other/perijove.toml")), &user);
+        assert_ne!(chosen, other);
+    }
+
+    #[test]
+    fn only_one_takes_a_runtime_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders =
+            Folders { state: folder.path().join("state"), runtime: folder.path().join("run") };
+        let lock = folders.open().unwrap();
+        let process = std::process::id().to_string();
+        let second = folders.open();
+        assert!(
+            matches!(&second, Err(FolderError::Busy { process: p, .. }) if *p == process),
+            "{second:?}"
+        );
+        drop(lock);
+        folders.open().unwrap();
+    }
+
+    #[test]
+    fn a_link_is_not_followed_to_a_folder_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/tmp", folder.path().join("state")).unwrap();
+        let folders =
+            Folders { state: folder.path().join("state"), runtime: folder.path().join("run") };
+        assert!(matches!(folders.open(), Err(FolderError::NotOurs { .. })));
+    }
+}
