@@ -1,1 +1,32 @@
 //! Child processes of perijove: start, watch, stop, restart, tie down.
+//!
+//! It must not know what its children are for: Python, users and notebooks are words of others.
+//!
+//! Children are forked from the thread that calls; a child tied to its parent ends when *that
+//! thread* ends, so call from the thread that lives as long as the program.
+
+mod backoff;
+mod child;
+mod command;
+pub mod guardian;
+mod identity;
+mod limits;
+mod output;
+mod readiness;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+use portable as system;
+
+pub use backoff::Backoff;
+pub use child::{Child, Ending, How, State};
+pub use command::{Account, Command, Input, ParentDeath, SpawnError};
+pub use identity::ProcessIdentity;
+pub use limits::Limits;
+pub use output::{Output, Tail};
+pub use readiness::{NotReady, until_ready};

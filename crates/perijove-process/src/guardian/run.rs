@@ -1,0 +1,157 @@
+//! The life of a guardian, from its start to its end. It has one thread and no runtime.
+
+use std::{
+    io::{self, Write as _},
+    os::fd::{FromRawFd as _, OwnedFd, RawFd},
+    process::{ExitCode, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    pipe::{PipeFlags, pipe_with},
+    process::Pid,
+};
+
+use super::{
+    Answer, Handle,
+    detach::{fork_away, leave_streams},
+    log::Log,
+    signals::Signals,
+    spec::{self, Heard, Spec},
+    status::{Ended, Record, Why},
+    watch::{Server, Watch},
+};
+use crate::{Command, Input, ParentDeath, ProcessIdentity, Tail, system};
+
+/// Runs as a guardian: reads what to do on the standard input, says on the standard output whether
+/// it was done, and returns when the server has ended. Must be called before any thread is started.
+pub fn run() -> ExitCode {
+    let begun = spec::from_stdin().and_then(|heard| {
+        fork_away()?;
+        Ok(heard)
+    });
+    let started = begun.map_err(|error| error.to_string()).and_then(begin);
+    let (answer, guardian) = match started {
+        Ok((handle, guardian)) => (Answer::Started(handle), Some(guardian)),
+        Err(reason) => (Answer::Refused(reason), None),
+    };
+    // A starter that is gone finds the status file when it comes back.
+    say(&answer).ok();
+    let Some(guardian) = guardian else { return ExitCode::FAILURE };
+    leave_streams().ok();
+    guardian.finish()
+}
+
+fn say(answer: &Answer) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&serde_json::to_vec(answer)?)?;
+    stdout.flush()
+}
+
+/// A guardian with its server started.
+struct Guardian {
+    record: Record,
+    status: std::path::PathBuf,
+    watch: Watch,
+}
+
+fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
+    let Heard { spec, descriptors } = heard;
+    let because = |what: String| move |error: io::Error| format!("{what}: {error}");
+    system::set_name(c"perijove-guard");
+    system::become_subreaper().map_err(because("could not become a subreaper".to_owned()))?;
+    let signals = Signals::catch().map_err(because("could not catch signals".to_owned()))?;
+    let log = Log::open(&spec.log)
+        .map_err(because(format!("could not open the log {}", spec.log.display())))?;
+    let started_at = now();
+    let kill_at = spec.kill_after.map(|after| started_at + after.as_secs());
+    let guardian = ProcessIdentity::own();
+    let handle = Handle { process: guardian.clone(), started: started_at };
+    let mut record = Record { guardian, server: None, started_at, kill_at, ended: None };
+    let unwritten = because(format!("could not write the status {}", spec.status.display()));
+    // Before the server is started, so that none runs of which nothing is known.
+    record.write(&spec.status).map_err(&unwritten)?;
+    let status = spec.status.clone();
+    let since_boot = system::since_boot();
+    let times = (spec.kill_after.map(|after| since_boot + after), spec.stop_grace);
+    let server = match start_server(spec, descriptors) {
+        Ok(server) => server,
+        Err(reason) => {
+            let last_lines = vec![reason.clone()];
+            record.ended = Some(Ended { why: Why::Itself, how: None, at: now(), last_lines });
+            // What is returned says the same.
+            record.write_end(&status).ok();
+            return Err(reason);
+        }
+    };
+    record.server = Some(server.pid.as_raw_nonzero().get());
+    let recorded = record.write(&status);
+    let mut guardian = Guardian { record, status, watch: Watch::new(server, signals, log, times) };
+    if let Err(error) = recorded {
+        guardian.watch.end_now();
+        guardian.finish();
+        return Err(unwritten(error));
+    }
+    Ok((handle, guardian))
+}
+
+fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
+    let failed = |error: io::Error| error.to_string();
+    let (output, print) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+    set_nonblocking(&output).map_err(failed)?;
+    let mut command = Command::new(spec.program).arguments(spec.arguments);
+    command.environment =
+        spec.environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    command.folder = Some(spec.folder);
+    command.account = spec.account;
+    command.limits = spec.limits;
+    command.input = Input::Closed(spec.input.into_bytes());
+    command.is_session = true;
+    // Without its guardian nobody would hold the server.
+    command.parent_death = ParentDeath::Terminates;
+    command.descriptors = descriptors.into_iter().map(inherited).collect();
+    let err = print.try_clone().map_err(failed)?;
+    let (prepared, input) =
+        command.prepare(Stdio::from(print), Stdio::from(err)).map_err(|error| error.to_string())?;
+    let mut process = prepared.spawn().map_err(|error| {
+        let source = std::error::Error::source(&error).map(ToString::to_string);
+        format!("{error}: {}", source.unwrap_or_default())
+    })?;
+    let Input::Closed(input) = input else { return Err("no input".to_owned()) };
+    let stdin = process.stdin.take().map(OwnedFd::from);
+    if let Some(stdin) = &stdin {
+        set_nonblocking(stdin).map_err(failed)?;
+    }
+    let pid = Pid::from_child(&process);
+    Ok(Server { pid, output: Some(output), input: stdin.map(|stdin| (stdin, input)) })
+}
+
+/// Takes a descriptor that was inherited under an agreed number.
+fn inherited(number: RawFd) -> (OwnedFd, RawFd) {
+    // SAFETY: the starter passed a descriptor under this number, and nothing here has used it.
+    #[expect(unsafe_code, reason = "an inherited descriptor is known by its number only")]
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    (descriptor, number)
+}
+
+fn set_nonblocking(descriptor: &OwnedFd) -> io::Result<()> {
+    Ok(fcntl_setfl(descriptor, fcntl_getfl(descriptor)? | OFlags::NONBLOCK)?)
+}
+
+impl Guardian {
+    fn finish(mut self) -> ExitCode {
+        let (why, how, tail): (Why, _, Tail) = self.watch.until_ended();
+        self.record.ended =
+            Some(Ended { why, how: Some(how), at: now(), last_lines: tail.lines() });
+        match self.record.write_end(&self.status) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,80 @@
+//! What a guardian is to do, as it reads it on its standard input.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Read as _},
+    os::fd::{OwnedFd, RawFd},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Account, Limits};
+
+/// Bytes of a specification.
+const LONGEST: u64 = 16 << 20;
+
+/// A server to be started and held.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Spec {
+    /// An absolute path.
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// The complete environment.
+    pub environment: BTreeMap<String, String>,
+    pub folder: PathBuf,
+    /// `None`: the guardian's own.
+    pub account: Option<Account>,
+    pub limits: Limits,
+    /// What the server reads on its standard input, before its end; may hold secrets.
+    pub input: String,
+    /// From the start, whatever happens; `None`: never.
+    pub kill_after: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub stop_grace: Duration,
+    /// What the server prints goes here, with `.1` and `.2` for what is older.
+    pub log: PathBuf,
+    /// Where the [`Record`](super::Record) is kept.
+    pub status: PathBuf,
+}
+
+impl std::fmt::Debug for Spec {
+    // Neither the input nor the environment: both may hold secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Spec")
+            .field("program", &self.program)
+            .field("arguments", &self.arguments)
+            .field("folder", &self.folder)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A specification beside the numbers of the descriptors that come with it.
+#[derive(Serialize)]
+struct Told<'a> {
+    spec: &'a Spec,
+    descriptors: Vec<RawFd>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Heard {
+    pub(super) spec: Spec,
+    pub(super) descriptors: Vec<RawFd>,
+}
+
+pub(super) fn to_text(
+    spec: &Spec,
+    descriptors: &[(OwnedFd, RawFd)],
+) -> Result<Vec<u8>, serde_json::Error> {
+    let descriptors = descriptors.iter().map(|(_, number)| *number).collect();
+    serde_json::to_vec(&Told { spec, descriptors })
+}
+
+/// Reads to the end of the standard input: a starter that died amid writing starts nothing.
+pub(super) fn from_stdin() -> io::Result<Heard> {
+    let mut text = Vec::new();
+    io::stdin().lock().take(LONGEST).read_to_end(&mut text)?;
+    Ok(serde_json::from_slice(&text)?)
+}

@@ -1,0 +1,145 @@
+//! What a child prints: line by line into the log, the last lines kept for error messages.
+
+mod lines;
+mod tail;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _},
+    sync::oneshot,
+};
+
+pub(crate) use lines::Lines;
+pub use tail::Tail;
+
+/// The output of one child, shared by those who write it and those who wait for a line of it.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    // Guards the kept lines and who waits; never held over an await.
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    tail: Tail,
+    waiting: Vec<Waiting>,
+}
+
+struct Waiting {
+    is_wanted: Box<dyn Fn(&str) -> bool + Send>,
+    found: oneshot::Sender<String>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("tail", &self.tail).finish_non_exhaustive()
+    }
+}
+
+impl Output {
+    /// The last lines, oldest first.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.lock().tail.lines()
+    }
+
+    /// Waits for the first line that is wanted, among the kept ones or to come; `None` when the
+    /// output ended without it.
+    pub async fn line(&self, is_wanted: impl Fn(&str) -> bool + Send + 'static) -> Option<String> {
+        let waiting = {
+            let mut shared = self.lock();
+            if let Some(line) = shared.tail.lines().into_iter().find(|line| is_wanted(line)) {
+                return Some(line);
+            }
+            let (found, waiting) = oneshot::channel();
+            shared.waiting.push(Waiting { is_wanted: Box::new(is_wanted), found });
+            waiting
+        };
+        waiting.await.ok()
+    }
+
+    /// Reads a stream of the child to its end.
+    pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin, source: Arc<str>) {
+        let mut lines = Lines::default();
+        let mut piece = vec![0; 8192];
+        while let Ok(length @ 1..) = stream.read(&mut piece).await {
+            let read = piece.get(..length).unwrap_or_default();
+            lines.push(read, |line| self.line_came(line, &source));
+        }
+        lines.finish(|line| self.line_came(line, &source));
+    }
+
+    /// Tells those who wait that nothing more comes.
+    pub(crate) fn end(&self) {
+        self.lock().waiting.clear();
+    }
+
+    fn line_came(&self, line: &str, source: &str) {
+        let (request_id, line) = split_request_id(line);
+        tracing::info!(target: "perijove::output", source, request_id, "{line}");
+        let mut shared = self.lock();
+        shared.tail.push(line);
+        let waiting = std::mem::take(&mut shared.waiting);
+        for one in waiting {
+            if (one.is_wanted)(line) {
+                // Who gave up waiting does not want it any more.
+                one.found.send(line.to_owned()).ok();
+            } else if !one.found.is_closed() {
+                shared.waiting.push(one);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines of a worker that belong to a request begin with its id between 0x1e and 0x1f.
+fn split_request_id(line: &str) -> (Option<&str>, &str) {
+    match line.strip_prefix('\x1e').and_then(|rest| rest.split_once('\x1f')) {
+        Some((id, rest)) => (Some(id), rest),
+        None => (None, line),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, id: Option<&str>, rest: &str) {
+        assert_eq!(split_request_id(line), (id, rest), "{line:?}");
+    }
+
+    #[test]
+    fn lines_of_a_request_carry_its_id() {
+        check("\x1e0a1b\x1fhello", Some("0a1b"), "hello");
+        check("\x1e0a1b\x1f", Some("0a1b"), "");
+        check("hello", None, "hello");
+        check("\x1eno end", None, "\x1eno end");
+        check("x\x1e1\x1f", None, "x\x1e1\x1f");
+        check("", None, "");
+    }
+
+    #[tokio::test]
+    async fn a_line_is_found_among_those_that_came_and_those_to_come() {
+        let output = Output::default();
+        output.line_came("first", "test");
+        assert_eq!(output.line(|line| line == "first").await.as_deref(), Some("first"));
+
+        let second = tokio::spawn({
+            let output = output.clone();
+            async move { output.line(|line| line.starts_with("sec")).await }
+        });
+        let never = tokio::spawn({
+            let output = output.clone();
+            async move { output.line(|line| line == "never").await }
+        });
+        tokio::task::yield_now().await;
+        output.line_came("other", "test");
+        output.line_came("second", "test");
+        assert_eq!(second.await.unwrap().as_deref(), Some("second"));
+        output.end();
+        assert_eq!(never.await.unwrap(), None);
+    }
+}
