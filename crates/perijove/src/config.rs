@@ -9,7 +9,6 @@ pub(crate) mod entry;
 mod explain;
 pub(crate) mod layers;
 mod mistakes;
-mod notebook;
 pub(crate) mod plan;
 mod read;
 mod site;
@@ -19,7 +18,6 @@ mod units;
 pub use edge::{AccessLog, Limits, Log, LogFormat, LogLevel, Route, Tls};
 pub(crate) use mistakes::Mistake;
 pub use mistakes::Mistakes;
-pub use notebook::{Authority, Notebook};
 pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Site, Static};
 pub use units::{Period, Size};
@@ -50,7 +48,7 @@ pub struct Config {
     pub limits: Limits,
     pub tls: Option<Tls>,
     pub site: Site,
-    pub notebook: Notebook,
+    pub notebook: perijove_hub::Config,
     /// Further paths that are served by programs elsewhere.
     pub route: Vec<Route>,
 }
@@ -67,7 +65,7 @@ impl Default for Config {
             limits: Limits::default(),
             tls: None,
             site: Site::default(),
-            notebook: Notebook::default(),
+            notebook: perijove_hub::Config::default(),
             route: Vec::new(),
         }
     }
@@ -88,7 +86,6 @@ pub fn parse_text(text: &str) -> Result<Config, Mistakes> {
 
 /// Reads the merged layers; what is wrong is taken out and told.
 fn read_tree(root: &mut Entry, mistakes: &mut Mistakes) -> Config {
-    mistakes.extend(notebook::refuse_later(root));
     let (config, wrong) = read::read(root);
     mistakes.join(wrong);
     config.unwrap_or_default()

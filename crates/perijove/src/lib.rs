@@ -9,6 +9,7 @@ pub mod config;
 mod failure;
 mod folders;
 mod logging;
+mod package;
 
 pub use failure::{Failure, Kind};
 

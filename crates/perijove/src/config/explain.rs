@@ -1,10 +1,15 @@
 //! What a configuration means, in words.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use perijove_hub::Setting;
 
 use super::{
-    Period, Plan, Size,
-    plan::{ListenAt, NotebookPlan, RouteTarget, SiteTarget},
+    Period, Plan,
+    plan::{ListenAt, RouteTarget, SiteTarget},
 };
 
 impl Plan {
@@ -39,7 +44,7 @@ fn write_all(text: &mut String, plan: &Plan) -> fmt::Result {
     edge(text, plan)?;
     site(text, plan)?;
     if let Some(notebook) = &plan.notebook {
-        write_notebook(text, notebook, plan)?;
+        write_notebook(text, notebook)?;
     }
     writeln!(text, "\nfolders")?;
     writeln!(text, "  state        {}", plan.folders.state.display())?;
@@ -116,33 +121,30 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
     Ok(())
 }
 
-fn write_notebook(text: &mut String, notebook: &NotebookPlan, plan: &Plan) -> fmt::Result {
+fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Result {
     writeln!(text, "\nnotebooks")?;
     match &notebook.folder {
-        Some(folder) => writeln!(text, "  folder       {}", folder.display())?,
-        None => writeln!(
-            text,
-            "  folder       pyramid_notebook.notebook_folder of the site's INI, else {}",
-            plan.folders.state.join("notebooks").display()
-        )?,
+        Setting::Written(folder) => writeln!(text, "  folder       {}", folder.display())?,
+        Setting::Default(folder) => {
+            let ini = "pyramid_notebook.notebook_folder of the site's INI";
+            writeln!(text, "  folder       {ini}, else {}", folder.display())?;
+        }
     }
     writeln!(text, "  python       {}", notebook.python.display())?;
     writeln!(text, "  who passes   the site decides")?;
-    writeln!(
-        text,
-        "  running      at most {}, {} for one user",
-        notebook.max_notebooks, notebook.max_per_user
-    )?;
+    writeln!(text, "  running      at most {}", notebook.max_notebooks)?;
+    let ended = |after: Duration| match after {
+        Duration::ZERO => "never".to_owned(),
+        after => format!("{} after the start", Period(after)),
+    };
     match notebook.kill_timeout {
-        None => writeln!(
-            text,
-            "  ended        pyramid_notebook.kill_timeout of the site's INI, else never"
-        )?,
-        Some(after) if after.is_zero() => writeln!(text, "  ended        never")?,
-        Some(after) => writeln!(text, "  ended        {} after the start", Period(after))?,
+        Setting::Written(after) => writeln!(text, "  ended        {}", ended(after))?,
+        Setting::Default(after) => {
+            let ini = "pyramid_notebook.kill_timeout of the site's INI";
+            writeln!(text, "  ended        {ini}, else {}", ended(after))?;
+        }
     }
-    writeln!(text, "  uploads      at most {}", Size(notebook.body_limit))?;
-    if notebook.is_insecure {
+    if notebook.insecure {
         writeln!(text, "  plain HTTP   beyond this machine too")?;
     }
     Ok(())

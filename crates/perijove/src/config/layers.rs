@@ -39,30 +39,45 @@ const FOREIGN: [(&str, &[&str]); 5] = [
 
 /// The environment of the program, taken once at the start.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Environment(BTreeMap<String, String>);
+pub(crate) struct Environment {
+    variables: BTreeMap<String, String>,
+    executable: Option<PathBuf>,
+}
 
 impl Environment {
     /// That of this process. What is not UTF-8 cannot be a setting and is left out.
     pub(crate) fn of_process() -> Self {
-        Self::from_pairs(std::env::vars_os())
+        let executable = std::env::current_exe().ok();
+        Self { executable, ..Self::from_pairs(std::env::vars_os()) }
     }
 
     fn from_pairs(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let text = |(name, value): (OsString, OsString)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         };
-        Self(pairs.into_iter().filter_map(text).collect())
+        Self { variables: pairs.into_iter().filter_map(text).collect(), executable: None }
     }
 
     /// The value of a variable that is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+        self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The file that this program was started from.
+    pub(crate) fn executable(&self) -> Option<&Path> {
+        self.executable.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_executable(self, executable: &Path) -> Self {
+        Self { executable: Some(executable.to_owned()), ..self }
     }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(pairs: [(&str, &str); N]) -> Self {
-        Self(pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+        let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self { variables: pairs.into(), executable: None }
     }
 }
 
@@ -163,7 +178,7 @@ fn foreign(environment: &Environment) -> Entry {
 /// `PERIJOVE_SITE__WORKERS=4` → `site.workers = 4`.
 fn variables(environment: &Environment) -> Entry {
     let mut layer = Entry::empty();
-    for (name, value) in &environment.0 {
+    for (name, value) in &environment.variables {
         let Some(rest) = name.strip_prefix("PERIJOVE_") else { continue };
         if NO_SETTINGS.contains(&name.as_str()) || rest.is_empty() {
             continue;

@@ -18,7 +18,6 @@ mod notebook;
 mod site;
 
 pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles};
-pub(crate) use notebook::NotebookPlan;
 pub(crate) use site::{SitePlan, SiteTarget};
 
 /// What is to run.
@@ -37,7 +36,9 @@ pub(crate) struct Plan {
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) site: SitePlan,
     /// None when there is no Python that could run any.
-    pub(crate) notebook: Option<NotebookPlan>,
+    pub(crate) notebook: Option<perijove_hub::Plan>,
+    /// The Python package that belongs to this program.
+    pub(crate) package: Option<PathBuf>,
     pub(crate) routes: Vec<RoutePlan>,
     /// Every setting that somebody wrote, and where.
     pub(super) written: Entry,
@@ -85,12 +86,13 @@ impl Plan {
 
     fn decide(config: &Config, written: Entry, check: &mut Check<'_>) -> Self {
         let site = site::decide(&config.site, check);
-        let notebook = notebook::decide(&config.notebook, &site, check);
+        let folders = check.folders(config);
+        let notebook = notebook::decide(config, &site, &folders, check);
         let routes = edge::routes(config, check);
         check.overlaps(&site, notebook.as_ref(), &routes);
         Self {
             file: check.layers.file.clone(),
-            folders: check.folders(config),
+            folders,
             listen: check.listen(&config.listen, "listen"),
             trusted_proxies: edge::trusted_proxies(&config.trusted_proxies, check),
             threads: check.at_least_one(config.threads, "threads").unwrap_or_else(processors),
@@ -103,6 +105,7 @@ impl Plan {
             tls: edge::tls(config.tls.as_ref(), check),
             site,
             notebook,
+            package: crate::package::find(check.environment),
             routes,
             written,
         }
@@ -141,7 +144,11 @@ impl Check<'_> {
             .unwrap_or_default()
     }
 
-    /// Gathers a mistake in a setting; the answer is its place, for a hint.
+    fn is_written(&self, key: &str) -> bool {
+        self.layers.root.find(&segments(key)).is_some()
+    }
+
+    /// Gathers a mistake in a setting.
     fn wrong(&mut self, key: &str, what: impl std::fmt::Display, hint: &str) {
         let mistake = Mistake::new(self.origin(key), format!("`{key}`: {what}"));
         self.mistakes.push(if hint.is_empty() { mistake } else { mistake.hint(hint) });
@@ -203,7 +210,12 @@ impl Check<'_> {
     }
 
     /// No two things may lie at the same path.
-    fn overlaps(&mut self, site: &SitePlan, notebook: Option<&NotebookPlan>, routes: &[RoutePlan]) {
+    fn overlaps(
+        &mut self,
+        site: &SitePlan,
+        notebook: Option<&perijove_hub::Plan>,
+        routes: &[RoutePlan],
+    ) {
         let notebook_path = notebook.map(|notebook| notebook.path.as_str());
         for (at, files) in site.files.iter().enumerate() {
             if Some(files.path.as_str()) == notebook_path {

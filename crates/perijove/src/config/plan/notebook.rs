@@ -1,111 +1,69 @@
-//! What notebooks are to be like.
+//! What notebooks are to be like: the hub decides, this tells it what lies around.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::path::PathBuf;
+
+use perijove_hub::Surroundings;
 
 use super::{
     Check,
-    site::{SitePlan, SiteTarget, python},
+    site::{SitePlan, SiteTarget},
 };
-use crate::config::{Authority, Notebook};
+use crate::{config::Config, folders::Folders};
 
-/// Everyone's notebooks.
-#[derive(Clone, Debug)]
-pub(crate) struct NotebookPlan {
-    pub(crate) path: String,
-    /// None: what the INI of the site says, else below the state folder.
-    pub(crate) folder: Option<PathBuf>,
-    pub(crate) python: PathBuf,
-    pub(crate) max_notebooks: usize,
-    pub(crate) max_per_user: usize,
-    /// None: what the INI of the site says, else never. Zero: never.
-    pub(crate) kill_timeout: Option<Duration>,
-    pub(crate) start_time: Duration,
-    pub(crate) site_paths: Vec<String>,
-    pub(crate) arguments: Vec<String>,
-    pub(crate) allow_origin: Vec<String>,
-    pub(crate) environment: BTreeMap<String, String>,
-    pub(crate) is_insecure: bool,
-    /// Bytes of a request's body.
-    pub(crate) body_limit: u64,
-}
-
+/// None when the site has no use for notebooks: files alone, or no Python that could run them and
+/// nothing written about them.
 pub(super) fn decide(
-    notebook: &Notebook,
+    config: &Config,
     site: &SitePlan,
+    folders: &Folders,
     check: &mut Check<'_>,
-) -> Option<NotebookPlan> {
-    path(&notebook.path, check);
-    authority(notebook.authority, check);
-    names(notebook, check);
-    check.at_least_one(Some(notebook.max_notebooks), "notebook.max-notebooks");
-    check.at_least_one(Some(notebook.max_per_user), "notebook.max-per-user");
-    check.not_zero(notebook.start_time.0, "notebook.start-time");
-    let python = match (&notebook.python, &site.target) {
-        (Some(named), _) => python(Some(named), "notebook.python", &site.root, check),
-        (None, SiteTarget::Application(application)) => Some(application.python.clone()),
-        (None, _) => None,
+) -> Option<perijove_hub::Plan> {
+    let python = match &site.target {
+        SiteTarget::Application(application) => Some(application.python.clone()),
+        // Whatever the site was meant to be, it may have had one.
+        SiteTarget::Nothing if site.is_broken => Some(PathBuf::from("/bin/sh")),
+        SiteTarget::Upstream(_) | SiteTarget::Nothing => None,
     };
-    Some(NotebookPlan {
-        path: notebook.path.clone(),
-        folder: notebook.folder.as_ref().map(|folder| site.root.join(folder)),
-        python: python?,
-        max_notebooks: notebook.max_notebooks,
-        max_per_user: notebook.max_per_user,
-        kill_timeout: notebook.kill_timeout.map(|period| period.0),
-        start_time: notebook.start_time.0,
-        site_paths: notebook.site_paths.clone(),
-        arguments: notebook.arguments.clone(),
-        allow_origin: notebook.allow_origin.clone(),
-        environment: notebook.environment.clone(),
-        is_insecure: notebook.insecure,
-        body_limit: notebook.body_limit.0,
-    })
-}
-
-fn path(path: &str, check: &mut Check<'_>) {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
-    if path.len() < 3 || !path.starts_with('/') || !path.ends_with('/') {
-        let what = format!("{path:?} does not begin and end with a slash");
-        check.wrong("notebook.path", what, "for example \"/notebook/\"");
-    } else if path.contains("//") || path.contains("/.") || !path.chars().all(is_plain) {
-        let what = format!("{path:?} holds more than letters, digits, `-`, `_`, `~` and slashes");
-        check.wrong("notebook.path", what, "for example \"/notebook/\"");
+    let is_written = check.is_written("notebook");
+    if site.target == SiteTarget::Nothing && !site.is_broken {
+        if is_written {
+            let hint = "the site says who may use them: write app.py, or set `site.upstream`";
+            check.wrong("notebook", "there is no application beside the files", hint);
+        }
+        return None;
     }
-}
-
-fn authority(authority: Authority, check: &mut Check<'_>) {
-    if authority != Authority::Site {
-        let hint = "use \"site\": the site's own login says who may pass";
-        check.wrong("notebook.authority", "not available in this version", hint);
+    if python.is_none() && !is_written {
+        return None;
     }
-}
-
-fn names(notebook: &Notebook, check: &mut Check<'_>) {
-    for (at, name) in notebook.site_paths.iter().enumerate() {
-        if name.is_empty() || name.contains('/') {
-            let hint = "write the first part of a path below `notebook.path`, without slashes";
-            let what = format!("{name:?} is no part of a path");
-            check.wrong(&format!("notebook.site-paths[{at}]"), what, hint);
+    let surroundings = Surroundings {
+        base: site.root.clone(),
+        state_folder: folders.state.clone(),
+        runtime_folder: folders.runtime.clone(),
+        python,
+        package: crate::package::find(check.environment).unwrap_or_default(),
+        guardian: check.environment.executable().map(PathBuf::from).unwrap_or_default(),
+    };
+    let mut notebook = config.notebook.clone();
+    // A virtual environment or a conda prefix may be named by its folder.
+    notebook.python = notebook.python.map(|named| match site.root.join(&named) {
+        folder if folder.is_dir() => named.join("bin/python"),
+        _ => named,
+    });
+    match notebook.resolve(&surroundings) {
+        Ok(plan) => {
+            if !super::site::is_program(&plan.python) {
+                let what = format!("there is no Python at {}", plan.python.display());
+                let hint = "make a virtual environment there, with jupyterlab in it";
+                check.wrong("notebook.python", what, hint);
+            }
+            Some(plan)
+        }
+        Err(mistakes) => {
+            for mistake in mistakes {
+                let hint = mistake.hint.unwrap_or_default();
+                check.wrong(&mistake.key, mistake.problem, &hint);
+            }
+            None
         }
     }
-    for (at, origin) in notebook.allow_origin.iter().enumerate() {
-        let key = format!("notebook.allow-origin[{at}]");
-        if origin == "*" {
-            let hint = "name each origin: with \"*\" any page on the web could act as your users";
-            check.wrong(&key, "must not be \"*\"", hint);
-        } else if !is_origin(origin) {
-            let what = format!("{origin:?} is no origin");
-            check.wrong(&key, what, "for example \"https://site.example.com\"");
-        }
-    }
-    for name in notebook.environment.keys() {
-        if name.is_empty() || name.contains(['=', '\0']) {
-            check.wrong("notebook.environment", format!("{name:?} is no name of a variable"), "");
-        }
-    }
-}
-
-fn is_origin(text: &str) -> bool {
-    let host = text.strip_prefix("https://").or(text.strip_prefix("http://"));
-    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', ' ', '@']))
 }

@@ -18,6 +18,8 @@ use crate::config::{Driver, Interface, Site, layers::Environment};
 pub(crate) struct SitePlan {
     pub(crate) root: PathBuf,
     pub(crate) target: SiteTarget,
+    /// The target could not be decided: what depends on it is no further mistake.
+    pub(super) is_broken: bool,
     /// Served before the target is asked, in this order.
     pub(crate) files: Vec<StaticPlan>,
     pub(crate) error_pages: Option<PathBuf>,
@@ -79,6 +81,7 @@ pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> SitePlan {
     check.not_zero(site.start_time.0, "site.start-time");
     SitePlan {
         error_pages: error_pages(site, &root, check),
+        is_broken: target.is_none(),
         target: target.unwrap_or(SiteTarget::Nothing),
         files,
         root,
@@ -268,6 +271,6 @@ fn find_python(root: &Path, environment: &Environment) -> Option<PathBuf> {
     prefixes.chain(on_path).find(|path| is_program(path))
 }
 
-fn is_program(path: &Path) -> bool {
+pub(super) fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
