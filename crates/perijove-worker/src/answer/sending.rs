@@ -1,0 +1,151 @@
+//! Sending the pieces of a body: against credit, in frames, long ones without a copy.
+
+use std::os::fd::OwnedFd;
+
+use pyo3::prelude::*;
+
+use super::{Answer, BACKLOG, LONG, Stage, State, Unfinished};
+use crate::{
+    frames::{self, HEADER, Header, Kind, LARGEST},
+    lock,
+    serve::Unmet,
+};
+
+impl Answer {
+    /// Sends a piece of the body, before it the head when that is not sent yet. Waits for credit
+    /// without the interpreter lock.
+    pub(crate) fn send(
+        &self,
+        py: Python<'_>,
+        body: &[u8],
+        is_last: bool,
+    ) -> Result<(), Unfinished> {
+        let mut rest = self.cut(body);
+        loop {
+            if self.exchange.is_cancelled() {
+                return Err(Unmet::Cancelled.into());
+            }
+            match self.send_some(py, rest, is_last) {
+                Some(after) if after.is_empty() => break,
+                Some(after) => rest = after,
+                None => self.wait_for(py, || self.exchange.has_credit())?,
+            }
+        }
+        if self.exchange.connection().backlog() > BACKLOG {
+            self.wait_for(py, || self.exchange.connection().backlog() < BACKLOG / 2)?;
+        }
+        Ok(())
+    }
+
+    /// What of a piece is within the announced length.
+    fn cut<'a>(&self, body: &'a [u8]) -> &'a [u8] {
+        let mut state = lock(&self.state);
+        if state.has_no_body {
+            return &body[..0];
+        }
+        match state.left {
+            Some(left) if left < body.len() as u64 => {
+                state.is_cut = true;
+                body.get(..left as usize).unwrap_or(body)
+            }
+            _ => body,
+        }
+    }
+
+    fn wait_for(&self, py: Python<'_>, ready: impl Fn() -> bool + Sync) -> Result<(), Unmet> {
+        py.detach(|| self.server.wait(&self.exchange, || ready().then_some(())))
+    }
+
+    /// Sends one frame. What of the body is left; `None` when there is no credit.
+    fn send_some<'a>(&self, py: Python<'_>, body: &'a [u8], is_last: bool) -> Option<&'a [u8]> {
+        let mut state = lock(&self.state);
+        let is_first = state.stage == Stage::Started;
+        let room = if is_first { frames::room_beside(&state.head.fields) } else { LARGEST };
+        let count = self.exchange.spend(body.len().min(room));
+        if count == 0 && !body.is_empty() {
+            return None;
+        }
+        let (now, after) = body.split_at_checked(count)?;
+        let is_last = is_last && after.is_empty();
+        if let Some(left) = &mut state.left {
+            *left = left.saturating_sub(count as u64);
+        }
+        if is_first || is_last || count > 0 {
+            let long = self.write(&mut state, is_first, is_last, now);
+            state.stage = if is_last { Stage::Ended } else { Stage::Sent };
+            drop(state);
+            if let Some(head) = long {
+                py.detach(|| self.exchange.connection().send(&head, now));
+            }
+        }
+        Some(after)
+    }
+
+    /// Writes a frame. When its body is long, only the frame's head is made, to be sent with the
+    /// body from where that lies.
+    fn write(
+        &self,
+        state: &mut State,
+        is_first: bool,
+        is_last: bool,
+        body: &[u8],
+    ) -> Option<Vec<u8>> {
+        let id = self.exchange.id();
+        let (status, fields) = (state.head.status, &state.head.fields);
+        let write_head = |buffer: &mut Vec<u8>| {
+            if is_first {
+                frames::write_response(buffer, id, is_last, status, fields, body.len());
+            } else {
+                let header = Header { length: body.len(), kind: Kind::BodyOut, is_last, id };
+                buffer.extend_from_slice(&header.bytes());
+            }
+        };
+        if body.len() >= LONG {
+            let mut head = Vec::with_capacity(HEADER + 8 + fields.len());
+            write_head(&mut head);
+            state.last_frame = None;
+            return Some(head);
+        }
+        let position = self.exchange.connection().put(|outgoing| {
+            let position = outgoing.position();
+            write_head(outgoing.buffer());
+            outgoing.buffer().extend_from_slice(body);
+            position
+        });
+        state.last_frame = Some(position);
+        None
+    }
+
+    /// Sends a piece of a file as the whole body, through its descriptor.
+    pub(crate) fn send_file(
+        &self,
+        py: Python<'_>,
+        file: OwnedFd,
+        offset: u64,
+        length: u64,
+    ) -> Result<(), Unfinished> {
+        let mut state = lock(&self.state);
+        if state.stage != Stage::Started {
+            return Err(Unfinished::NotStarted);
+        }
+        if !state.head.has_no_body() {
+            state.head.set_length(length);
+        }
+        let announced = state.head.length.unwrap_or(length);
+        let count = if state.has_no_body { 0 } else { length.min(announced) };
+        if count == 0 && (announced == 0 || state.has_no_body) {
+            drop(state);
+            return self.send_all(py, b"");
+        }
+        let is_last = count == announced;
+        let (id, status) = (self.exchange.id(), state.head.status);
+        let fields = std::mem::take(&mut state.head.fields);
+        state.left = Some(announced - count);
+        state.stage = if is_last { Stage::Ended } else { Stage::Sent };
+        self.exchange.connection().put(|outgoing| {
+            frames::write_response(outgoing.buffer(), id, false, status, &fields, 0);
+            outgoing.file(is_last, id, file, offset, count);
+        });
+        if is_last { Ok(()) } else { Err(Unfinished::Short(announced - count)) }
+    }
+}

@@ -1,0 +1,215 @@
+//! One request and its answer: what has come of the body, how much may be sent, who waits.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{Thread, ThreadId},
+};
+
+use crate::{
+    connection::Connection,
+    frames::{BodyLength, FIRST_CREDIT, Kind},
+    lock,
+};
+
+/// How many bytes of a body of unknown length are asked for at once.
+const WINDOW: u64 = 256 << 10;
+
+/// A piece of a body: bytes from an offset on.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) start: usize,
+}
+
+impl Piece {
+    /// What has not been read of it.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.bytes.get(self.start..).unwrap_or_default()
+    }
+}
+
+/// What a look at the body found.
+#[derive(Debug)]
+pub(crate) enum Arrived {
+    Pieces(VecDeque<Piece>),
+    /// The body is complete, and all of it was taken.
+    End,
+    /// More must come first.
+    Nothing,
+    /// Nobody will send the rest.
+    CutOff,
+}
+
+/// One request while it is known to the worker.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    id: u16,
+    connection: Arc<Connection>,
+    /// Nobody waits for the answer any more.
+    is_cancelled: AtomicBool,
+    /// Shared with the leading thread; held for moments only.
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    arrived: VecDeque<Piece>,
+    /// Bytes of the body that have not come; `None` when that is unknown.
+    missing: Option<u64>,
+    /// Bytes asked for that have not come.
+    asked: u64,
+    has_ended: bool,
+    /// Bytes of the answer's body that may be sent.
+    credit: u64,
+    /// The answer is complete: frames that still come are for nobody.
+    is_finished: bool,
+    waiters: Vec<Thread>,
+}
+
+impl Exchange {
+    /// A request of which `carried` bytes of body came with it.
+    pub(crate) fn new(
+        id: u16,
+        connection: Arc<Connection>,
+        body: BodyLength,
+        carried: u64,
+        is_last: bool,
+    ) -> Self {
+        let missing = match body {
+            BodyLength::None => Some(0),
+            BodyLength::Known(length) => Some(length.saturating_sub(carried)),
+            BodyLength::Unknown => None,
+        };
+        let state = State {
+            arrived: VecDeque::new(),
+            missing,
+            asked: 0,
+            has_ended: missing == Some(0) || (is_last && missing.is_none()),
+            credit: FIRST_CREDIT,
+            is_finished: false,
+            waiters: Vec::new(),
+        };
+        let is_cancelled = AtomicBool::new(is_last && missing.is_some_and(|missing| missing > 0));
+        Self { id, connection, is_cancelled, state: Mutex::new(state) }
+    }
+
+    pub(crate) fn id(&self) -> u16 {
+        self.id
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Connection> {
+        &self.connection
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Acquire) || self.connection.is_gone()
+    }
+
+    /// Takes bytes of the body that have come.
+    pub(crate) fn push(&self, bytes: Vec<u8>, is_last: bool) {
+        let mut state = lock(&self.state);
+        if state.is_finished {
+            return;
+        }
+        let length = bytes.len() as u64;
+        state.asked = state.asked.saturating_sub(length);
+        if length > 0 {
+            state.arrived.push_back(Piece { bytes, start: 0 });
+        }
+        match &mut state.missing {
+            Some(missing) => {
+                *missing = missing.saturating_sub(length);
+                state.has_ended = *missing == 0;
+                if is_last && !state.has_ended {
+                    self.is_cancelled.store(true, Ordering::Release);
+                }
+            }
+            None => state.has_ended |= is_last,
+        }
+        state.wake();
+    }
+
+    /// Takes what has come of the body.
+    pub(crate) fn take(&self) -> Arrived {
+        let mut state = lock(&self.state);
+        if !state.arrived.is_empty() {
+            return Arrived::Pieces(std::mem::take(&mut state.arrived));
+        }
+        if state.has_ended {
+            return Arrived::End;
+        }
+        if self.is_cancelled() { Arrived::CutOff } else { Arrived::Nothing }
+    }
+
+    /// True when all of the body is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        lock(&self.state).has_ended
+    }
+
+    /// Asks for more of the body, unless enough has been asked for.
+    pub(crate) fn ask(&self) {
+        let more = {
+            let mut state = lock(&self.state);
+            let wanted = state.missing.map_or(WINDOW, |missing| missing.min(WINDOW));
+            if state.has_ended || state.asked > wanted / 2 {
+                return;
+            }
+            let more = wanted - state.asked;
+            state.asked += more;
+            more
+        };
+        let payload = (more as u32).to_le_bytes();
+        self.connection.put(|outgoing| outgoing.frame(Kind::CreditOut, false, self.id, &payload));
+    }
+
+    /// Lets so many more bytes of the answer's body be sent.
+    pub(crate) fn grant(&self, bytes: u32) {
+        let mut state = lock(&self.state);
+        state.credit = state.credit.saturating_add(u64::from(bytes));
+        state.wake();
+    }
+
+    /// Takes up to `wanted` bytes of credit.
+    pub(crate) fn spend(&self, wanted: usize) -> usize {
+        let mut state = lock(&self.state);
+        let taken = state.credit.min(wanted as u64);
+        state.credit -= taken;
+        taken as usize
+    }
+
+    pub(crate) fn has_credit(&self) -> bool {
+        lock(&self.state).credit > 0
+    }
+
+    /// Nobody waits for the answer any more: whoever works on it is told.
+    pub(crate) fn cancel(&self) {
+        self.is_cancelled.store(true, Ordering::Release);
+        lock(&self.state).wake();
+    }
+
+    /// The answer is complete. What has come of the body is let go.
+    pub(crate) fn finish(&self) {
+        let mut state = lock(&self.state);
+        state.is_finished = true;
+        state.arrived.clear();
+    }
+
+    /// Names a thread that is to be woken when something changes.
+    pub(crate) fn add_waiter(&self, thread: Thread) {
+        lock(&self.state).waiters.push(thread);
+    }
+
+    pub(crate) fn remove_waiter(&self, thread: ThreadId) {
+        lock(&self.state).waiters.retain(|waiter| waiter.id() != thread);
+    }
+}
+
+impl State {
+    fn wake(&self) {
+        self.waiters.iter().for_each(Thread::unpark);
+    }
+}

@@ -1,0 +1,56 @@
+//! What stands in for `linux.rs` on other systems. Compiled there, not tested there.
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    sync::{Condvar, Mutex},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::{FdFlags, fcntl_setfd},
+};
+
+use crate::lock;
+
+/// A timer on which one thread waits and which others arm.
+#[derive(Debug, Default)]
+pub(crate) struct Timer {
+    armed: Mutex<Option<Duration>>,
+    changed: Condvar,
+}
+
+impl Timer {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self::default())
+    }
+
+    /// Lets [`Timer::wait`] return once, `after` that time.
+    pub(crate) fn arm(&self, after: Duration) {
+        *lock(&self.armed) = Some(after);
+        self.changed.notify_one();
+    }
+
+    /// Waits until the timer runs out.
+    pub(crate) fn wait(&self) -> io::Result<()> {
+        let mut armed = lock(&self.armed);
+        loop {
+            if let Some(after) = armed.take() {
+                drop(armed);
+                std::thread::sleep(after);
+                return Ok(());
+            }
+            armed = self.changed.wait(armed).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+    }
+}
+
+/// Accepts a connection that neither blocks nor reaches programs which the application starts.
+pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+    let socket = rustix::net::accept(listener)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    let flags = fcntl_getfl(&socket)?;
+    fcntl_setfl(&socket, flags | OFlags::NONBLOCK)?;
+    Ok(socket)
+}

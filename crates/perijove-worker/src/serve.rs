@@ -1,0 +1,260 @@
+//! What the threads of a worker share: the turn, the connections, the clock. Knows no Python.
+//!
+//! A thread that works on requests holds the interpreter lock and none of the locks here for longer
+//! than a few instructions; whoever waits (for bytes, for credit, for its turn) has let go of the
+//! interpreter lock first.
+
+mod link;
+mod reading;
+
+use std::{
+    cell::Cell,
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use reading::Reading;
+
+use crate::{
+    connection::Connection,
+    exchange::Exchange,
+    frames::Request,
+    lock,
+    platform::Timer,
+    turn::{Seat, Step, Turn, Wait},
+};
+
+/// A request inside the application for longer than this holds nobody else up.
+pub(crate) const TICK: Duration = Duration::from_millis(1);
+/// How long a thread inside a request waits for the client to take or send something. The gateway's
+/// own limits are shorter; this one is for a gateway that forgot.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+/// Sleeping threads look again this often, whatever happens.
+const REST: Duration = Duration::from_secs(30);
+
+thread_local! {
+    /// The seat of a thread that serves requests.
+    static SEAT: Cell<Option<Seat>> = const { Cell::new(None) };
+}
+
+/// A request that waits for the application.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) exchange: Arc<Exchange>,
+    pub(crate) request: Request,
+}
+
+/// Why a wait amid a request ended without what it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unmet {
+    Cancelled,
+    Late,
+}
+
+/// What the threads of a worker share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// Held by the leading thread while it reads, never while it is inside the application.
+    reading: Mutex<Reading>,
+    /// Whose turn it is. Held for moments, and never while waiting for the interpreter lock.
+    turn: Mutex<Turn<Pending>>,
+    /// For flushing; edited by the leading thread.
+    connections: Mutex<Vec<Arc<Connection>>>,
+    seats: Vec<OnceLock<Thread>>,
+    timer: Timer,
+    /// Interrupts the leading thread's wait for bytes.
+    wake: OwnedFd,
+    is_draining: AtomicBool,
+}
+
+impl Server {
+    /// Serves the connections of a listening socket with so many threads.
+    pub(crate) fn new(listener: OwnedFd, secret: Vec<u8>, threads: u16) -> io::Result<Self> {
+        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
+        let (woken, wake) = rustix::pipe::pipe_with(flags)?;
+        Ok(Self {
+            reading: Mutex::new(Reading::new(listener, woken, secret, threads)?),
+            turn: Mutex::new(Turn::new()),
+            connections: Mutex::default(),
+            seats: (0..threads).map(|_| OnceLock::new()).collect(),
+            timer: Timer::new()?,
+            wake,
+            is_draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Names the calling thread as the one of that seat; false when there is no such seat, or
+    /// somebody has it.
+    pub(crate) fn sit(&self, seat: Seat) -> bool {
+        let is_free =
+            self.seats.get(seat).is_some_and(|place| place.set(thread::current()).is_ok());
+        if is_free {
+            SEAT.set(Some(seat));
+        }
+        is_free
+    }
+
+    /// What the thread of this seat does next.
+    pub(crate) fn step(&self, seat: Seat, was_inside: bool) -> Step<Pending> {
+        let step = lock(&self.turn).step(seat, was_inside);
+        match &step {
+            Step::Enter { arm: true, .. } => self.timer.arm(TICK),
+            Step::End => self.wake_all(),
+            _ => {}
+        }
+        step
+    }
+
+    /// Sends what is pending, then waits for bytes and reads them, as the leading thread.
+    pub(crate) fn read(&self, within: Duration) {
+        self.flush();
+        let mut reading = lock(&self.reading);
+        let arrived = reading.turn(self, within);
+        if !arrived.is_empty() {
+            lock(&self.turn).push(arrived);
+        }
+    }
+
+    /// Sleeps until somebody has something to do for this seat.
+    pub(crate) fn park(&self) {
+        self.flush();
+        thread::park_timeout(REST);
+    }
+
+    /// Sends what is pending on all connections, as far as the gateway takes it.
+    pub(crate) fn flush(&self) {
+        let mut needs_watching = false;
+        for connection in lock(&self.connections).iter() {
+            needs_watching |= connection.flush();
+        }
+        if needs_watching {
+            self.interrupt();
+        }
+    }
+
+    /// Runs the clock. For a thread of its own, which never touches the interpreter.
+    pub(crate) fn watch(&self) {
+        while self.timer.wait().is_ok() {
+            let tick = lock(&self.turn).tick();
+            if let Some(seat) = tick.wake {
+                self.wake_seat(seat);
+            }
+            if tick.again {
+                self.timer.arm(TICK);
+            }
+            self.flush();
+        }
+    }
+
+    /// Waits, amid a request, until `ready` gives something. The connections are read meanwhile, by
+    /// this thread or another.
+    pub(crate) fn wait<T>(
+        &self,
+        exchange: &Exchange,
+        ready: impl Fn() -> Option<T>,
+    ) -> Result<T, Unmet> {
+        self.flush();
+        let seat = SEAT.get();
+        let until = Instant::now() + PATIENCE;
+        exchange.add_waiter(thread::current());
+        let result = loop {
+            if let Some(found) = ready() {
+                break Ok(found);
+            }
+            if exchange.is_cancelled() {
+                break Err(Unmet::Cancelled);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break Err(Unmet::Late);
+            }
+            match seat {
+                Some(seat) => self.wait_once(seat, left),
+                // A thread of the application's own has no part in the turn.
+                None => thread::park_timeout(left.min(REST)),
+            }
+        };
+        exchange.remove_waiter(thread::current().id());
+        if let Some(seat) = seat
+            && lock(&self.turn).end_wait(seat)
+        {
+            self.timer.arm(TICK);
+        }
+        result
+    }
+
+    fn wait_once(&self, seat: Seat, left: Duration) {
+        let wait = lock(&self.turn).wait(seat);
+        match wait {
+            Wait::Read => self.read(left.min(REST)),
+            Wait::Park { wake } => {
+                if let Some(successor) = wake {
+                    self.wake_seat(successor);
+                }
+                thread::park_timeout(left.min(REST));
+            }
+        }
+    }
+
+    /// True while the calling thread leads: what it puts in line is then sent within two ticks.
+    pub(crate) fn is_leading(&self) -> bool {
+        SEAT.get().is_some_and(|seat| lock(&self.turn).is_leader(seat))
+    }
+
+    /// Takes no new connections, finishes what has come, then lets all threads end.
+    pub(crate) fn drain(&self) {
+        self.is_draining.store(true, Ordering::Release);
+        lock(&self.turn).close();
+        self.wake_all();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Sends what is left when all threads have ended, for as long as that.
+    pub(crate) fn send_rest(&self, within: Duration) {
+        let until = Instant::now() + within;
+        let connections = lock(&self.connections).clone();
+        for connection in connections {
+            connection.push();
+            while connection.is_blocked() && !connection.is_gone() && Instant::now() < until {
+                thread::sleep(TICK);
+                connection.push();
+            }
+        }
+    }
+
+    fn wake_all(&self) {
+        let idle = lock(&self.turn).idle().to_vec();
+        idle.into_iter().for_each(|seat| self.wake_seat(seat));
+        self.interrupt();
+    }
+
+    /// Wakes threads that wait for room in a connection.
+    fn wake_waiting(&self) {
+        let waiting = lock(&self.turn).waiting().to_vec();
+        waiting.into_iter().for_each(|seat| self.wake_seat(seat));
+    }
+
+    fn wake_seat(&self, seat: Seat) {
+        if let Some(thread) = self.seats.get(seat).and_then(OnceLock::get) {
+            thread.unpark();
+        }
+    }
+
+    /// Interrupts the leading thread's wait for bytes. A full pipe has done so already.
+    fn interrupt(&self) {
+        let written = rustix::io::write(&self.wake, &[1]);
+        debug_assert!(
+            written.is_ok() || written == Err(rustix::io::Errno::AGAIN),
+            "the leading thread could not be woken"
+        );
+    }
+}

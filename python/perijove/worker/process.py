@@ -1,0 +1,153 @@
+"""The life of a worker process: told what to do, load, serve, drain, end."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from types import FrameType
+from typing import Any
+
+import perijove
+from perijove.worker import output
+from perijove.worker.load import LoadError, load, show_import_failure
+
+CONFIG = 78
+"""The exit status for what only a person can put right."""
+NOW = 75
+"""The exit status when the program is gone, or asked twice."""
+
+_STANDARD_INPUT = 0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the program asks of this process: one line of JSON on standard input."""
+
+    version: str
+    socket: int
+    secret: str
+    root: str
+    app: str | None = None
+    interface: str = "wsgi"
+    threads: int = 4
+    ini: str | None = None
+
+    @classmethod
+    def read(cls, line: bytes) -> Order:
+        told = json.loads(line)
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in told.items() if name in known})
+
+
+def run() -> int:
+    """Runs the worker; the exit status."""
+    order = Order.read(_first_line())
+    try:
+        application = _application(order)
+    except LoadError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return CONFIG
+    except BaseException as error:
+        show_import_failure(error)
+        return CONFIG
+    return _serve(order, application)
+
+
+def _first_line() -> bytes:
+    """Reads one line and not a byte more: the rest of the pipe only tells that it ended."""
+    line = bytearray()
+    while not line.endswith(b"\n"):
+        byte = os.read(_STANDARD_INPUT, 1)
+        if not byte:
+            os._exit(NOW)
+        line += byte
+    return bytes(line)
+
+
+def _application(order: Order) -> Callable[..., Any]:
+    if order.version != perijove.__version__:
+        raise LoadError(
+            f"the command is perijove {order.version}, its Python package is"
+            f" {perijove.__version__}",
+            "install both from one wheel",
+        )
+    if order.interface != "wsgi":
+        raise LoadError(
+            f"applications with the interface {order.interface!r} cannot be served yet",
+            "name the address of a server that runs it in `site.upstream`",
+        )
+    output.install()
+    return load(order.app, order.ini, order.root)
+
+
+def _serve(order: Order, application: Callable[..., Any]) -> int:
+    from perijove import _worker
+
+    worker = _worker.Worker(
+        socket=order.socket,
+        secret=order.secret,
+        threads=order.threads,
+        application=application,
+        errors=sys.stderr,
+        report=report,
+    )
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def terminate(_number: int, _frame: FrameType | None) -> None:
+        # A second request to stop means now.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(NOW))
+        worker.drain()
+
+    signal.signal(signal.SIGTERM, terminate)
+    # Ctrl-C reaches the whole foreground; the program drains its workers itself.
+    signal.signal(signal.SIGINT, lambda *_: None)
+
+    def serve(seat: int) -> None:
+        try:
+            worker.run(seat)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(70)
+        os.write(wake, b"\0")
+
+    threads = [
+        threading.Thread(target=serve, args=(seat,), name=f"perijove-{seat}")
+        for seat in range(order.threads)
+    ]
+    for thread in threads:
+        thread.start()
+    _watch(woken, threads)
+    signal.set_wakeup_fd(-1)
+    return 0
+
+
+def _watch(woken: int, threads: list[threading.Thread]) -> None:
+    """Waits until all threads have ended; ends at once when the program does."""
+    poll = select.poll()
+    poll.register(_STANDARD_INPUT, select.POLLIN)
+    poll.register(woken, select.POLLIN)
+    while any(thread.is_alive() for thread in threads):
+        for descriptor, _ in poll.poll(1000 if _has_ended(threads) else None):
+            if descriptor == _STANDARD_INPUT and not os.read(_STANDARD_INPUT, 4096):
+                os._exit(NOW)
+            if descriptor == woken:
+                os.read(woken, 4096)
+
+
+def _has_ended(threads: list[threading.Thread]) -> bool:
+    return not all(thread.is_alive() for thread in threads)
+
+
+def report(error: BaseException) -> None:
+    """Shows an exception that the application raised."""
+    sys.stderr.write("".join(traceback.format_exception(error)))
