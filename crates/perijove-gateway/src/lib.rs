@@ -21,7 +21,7 @@ mod stream;
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
 pub use fields::FieldBlock;
-pub use files::Files;
+pub use files::{FileSettings, Files};
 pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};

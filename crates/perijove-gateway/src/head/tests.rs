@@ -30,7 +30,9 @@ fn read(request: &[u8], step: usize) -> String {
         Framing::None => {}
         Framing::Length(length) => {
             while (buffer.len() as u64) < length && more(&mut buffer) {}
-            body.extend_from_slice(&buffer.split_to(buffer.len().min(length as usize)));
+            body.extend_from_slice(
+                &buffer.split_to(usize::try_from(length).unwrap().min(buffer.len())),
+            );
         }
         Framing::Chunked => {
             let mut chunks = ChunkReader::new(1000);

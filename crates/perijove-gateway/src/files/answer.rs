@@ -1,0 +1,92 @@
+//! The answer to a request for a file that is there.
+
+use std::{io, time::SystemTime};
+
+use super::{
+    encoding::{self, Coding},
+    entry::{Content, Entry, Place, Variant},
+    multipart,
+    range::{self, Ranges},
+    validators::Outcome,
+};
+use crate::{Body, FieldBlock, Head, Response};
+
+/// The answer to a GET or HEAD. An answer to HEAD has the body of the one to GET, of which the
+/// connection sends the length only.
+///
+/// # Errors
+/// When the file is another one by now.
+pub(super) fn answer(entry: &Entry, place: Place<'_>, head: &Head) -> io::Result<Response> {
+    let Some(variant) = choose(entry, head) else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    if !head.is_conditional() {
+        return Ok(whole(variant, variant.content(place)?));
+    }
+    match variant.validators.judge(head) {
+        Outcome::Failed => return Ok(empty(412, FieldBlock::new())),
+        Outcome::NotModified => return Ok(empty(304, variant.unchanged.clone())),
+        Outcome::Proceed => {}
+    }
+    let ranges = ranges(variant, head, (place.wall_clock)());
+    if ranges == Ranges::Outside {
+        let mut fields = FieldBlock::new();
+        fields.push("Content-Range", format!("bytes */{}", variant.length));
+        return Ok(empty(416, fields));
+    }
+    let content = variant.content(place)?;
+    Ok(match ranges {
+        Ranges::Pieces(pieces) => partial(variant, content, &pieces),
+        Ranges::Whole | Ranges::Outside => whole(variant, content),
+    })
+}
+
+fn choose<'a>(entry: &'a Entry, head: &Head) -> Option<&'a Variant> {
+    if entry.variants.len() == 1 {
+        return entry.variants.first();
+    }
+    let at_hand = entry.variants.iter().map(|variant| variant.coding);
+    let coding = encoding::choose(head.get_all("accept-encoding"), at_hand);
+    let chosen = entry.variants.iter().find(|variant| variant.coding == coding);
+    chosen.or_else(|| entry.variants.iter().find(|variant| variant.coding == Coding::Identity))
+}
+
+/// Ranges have a meaning for GET only.
+fn ranges(variant: &Variant, head: &Head, now: SystemTime) -> Ranges {
+    let mut values = head.get_all("range");
+    match (values.next(), values.next()) {
+        (Some(value), None)
+            if head.method() == "GET" && variant.validators.allows_range(head, now) =>
+        {
+            range::parse(value, variant.length)
+        }
+        _ => Ranges::Whole,
+    }
+}
+
+fn whole(variant: &Variant, content: Content) -> Response {
+    let body = match content {
+        Content::Memory(bytes) => Body::Full(bytes),
+        Content::Disk(body) => Body::File(body),
+    };
+    Response { status: 200, fields: variant.fields.clone(), body }
+}
+
+fn partial(variant: &Variant, content: Content, pieces: &[range::Piece]) -> Response {
+    let mut fields = variant.fields.clone();
+    let body = if let [piece] = pieces {
+        fields.push("Content-Range", multipart::content_range(*piece, variant.length));
+        multipart::single(content, *piece)
+    } else {
+        let media_type = fields.get("content-type").unwrap_or_default();
+        let media_type = String::from_utf8_lossy(media_type).into_owned();
+        let (content_type, body) = multipart::answer(content, pieces, &media_type, variant.length);
+        fields.set("Content-Type", content_type);
+        body
+    };
+    Response { status: 206, fields, body }
+}
+
+fn empty(status: u16, fields: FieldBlock) -> Response {
+    Response { status, fields, body: Body::Empty }
+}

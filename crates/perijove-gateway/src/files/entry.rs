@@ -1,0 +1,281 @@
+//! A file as it is served: itself and its precompressed neighbours, with their fields made up.
+
+use std::{
+    fs::{File, Metadata},
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{beneath::Folder, encoding::Coding, types::media_type, validators::Validators};
+use crate::{FieldBlock, FileBody};
+
+/// Files up to this size are kept in memory.
+pub(super) const SMALL: u64 = 128 << 10;
+/// A neighbour may be so many seconds older than the file it was made of: tools that copy or unpack both
+/// do not keep their order. Beyond it, it is out of date.
+const NEIGHBOUR_LAG: i64 = 60;
+
+/// A file with all that a request for it needs.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// In the order of [`Coding`]; the file itself is the last.
+    pub(super) variants: SmallVec<[Variant; 1]>,
+    /// False when it was read so soon after a change that another may have slipped in unseen.
+    is_settled: bool,
+    /// When it was last compared with the disk, in milliseconds.
+    checked: AtomicU64,
+    /// Set by every use, cleared by the cache when it looks for room.
+    pub(super) is_used: AtomicBool,
+}
+
+/// One of the codings in which a file is at hand.
+#[derive(Debug)]
+pub(super) struct Variant {
+    pub(super) coding: Coding,
+    pub(super) validators: Validators,
+    /// Of an answer with the whole file.
+    pub(super) fields: FieldBlock,
+    /// Of an answer that the client's copy is still good.
+    pub(super) unchanged: FieldBlock,
+    pub(super) length: u64,
+    /// Of a small file.
+    bytes: Option<Bytes>,
+    stamp: Stamp,
+}
+
+/// Tells whether a file is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+/// Where the bytes of a variant are.
+pub(super) enum Content {
+    Memory(Bytes),
+    Disk(FileBody),
+}
+
+/// Where an entry is to be looked for, and when.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Folder,
+    /// As [`super::path::clean`] made it.
+    pub(super) path: &'a [u8],
+    /// In milliseconds.
+    pub(super) now: u64,
+    pub(super) wall_clock: fn() -> SystemTime,
+}
+
+impl Place<'_> {
+    fn open(&self, coding: Coding) -> io::Result<(File, Metadata)> {
+        let names = self.path.strip_prefix(b"/").unwrap_or(self.path);
+        let index: &[u8] = if self.path.ends_with(b"/") { b"index.html" } else { b"" };
+        let name = [names, index, coding.suffix().as_bytes()].concat();
+        let file = File::from(self.folder.open(&name, self.now)?);
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    }
+}
+
+/// What a path leads to.
+pub(super) enum Found {
+    File(Arc<Entry>),
+    Folder,
+}
+
+/// Opens and reads a file and its neighbours. `maximum_age` is in seconds, for Cache-Control.
+pub(super) fn load(place: Place<'_>, maximum_age: Option<u32>) -> io::Result<Found> {
+    let (file, metadata) = place.open(Coding::Identity)?;
+    if metadata.is_dir() {
+        return Ok(Found::Folder);
+    }
+    if !metadata.is_file() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut found: SmallVec<[(Coding, File, Metadata); 4]> = SmallVec::new();
+    for coding in Coding::NEIGHBOURS {
+        if let Ok((file, there)) = place.open(coding)
+            && there.is_file()
+            && !is_outdated(&there, metadata.mtime())
+        {
+            found.push((coding, file, there));
+        }
+    }
+    let wall = (place.wall_clock)();
+    let has_neighbours = !found.is_empty();
+    found.push((Coding::Identity, file, metadata));
+    let is_settled = found.iter().all(|(_, _, there)| is_settled(there, wall));
+    let path = place.path;
+    let variants = found.into_iter().map(|(coding, file, metadata)| {
+        let fields = Fields { coding, path, maximum_age, has_neighbours };
+        Variant::read(file, &metadata, &fields, wall)
+    });
+    Ok(Found::File(Arc::new(Entry {
+        variants: variants.collect::<io::Result<_>>()?,
+        is_settled,
+        checked: AtomicU64::new(place.now),
+        is_used: AtomicBool::new(true),
+    })))
+}
+
+/// Whether this neighbour is too old for a file that was changed at that second.
+fn is_outdated(neighbour: &Metadata, modified: i64) -> bool {
+    modified > neighbour.mtime().saturating_add(NEIGHBOUR_LAG)
+}
+
+/// Whether the last change is so long ago that a further one would show in the times: these have
+/// steps of some milliseconds, on some file systems of two seconds.
+fn is_settled(metadata: &Metadata, now: SystemTime) -> bool {
+    let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    metadata.mtime().max(metadata.ctime()) < now - 2
+}
+
+impl Entry {
+    /// Whether it was compared with the disk less than a second ago. Whoever gets no for an answer
+    /// is the one to compare; others go on with what is known.
+    pub(super) fn is_checked(&self, now: u64) -> bool {
+        let checked = self.checked.load(Ordering::Relaxed);
+        if now.saturating_sub(checked) < 1000 {
+            return true;
+        }
+        self.checked.compare_exchange(checked, now, Ordering::Relaxed, Ordering::Relaxed).is_err()
+    }
+
+    /// Whether the disk still holds what was read.
+    pub(super) fn is_current(&self, place: Place<'_>) -> bool {
+        let original = self.variants.last().map_or(0, |file| file.stamp.modified.0);
+        let all = Coding::NEIGHBOURS.into_iter().chain([Coding::Identity]);
+        self.is_settled
+            && all.into_iter().all(|coding| {
+                let known = self.variants.iter().find(|variant| variant.coding == coding);
+                match (known, place.open(coding)) {
+                    (Some(known), Ok((_, there))) => known.stamp == Stamp::of(&there),
+                    (None, Ok((_, there))) => !there.is_file() || is_outdated(&there, original),
+                    (None, Err(_)) => true,
+                    (Some(_), Err(_)) => false,
+                }
+            })
+    }
+
+    /// Bytes of memory that it takes, about.
+    pub(super) fn weight(&self) -> usize {
+        self.variants
+            .iter()
+            .map(|variant| 1024 + variant.bytes.as_ref().map_or(0, Bytes::len))
+            .sum()
+    }
+}
+
+impl Variant {
+    fn read(
+        mut file: File,
+        metadata: &Metadata,
+        fields: &Fields<'_>,
+        now: SystemTime,
+    ) -> io::Result<Self> {
+        let stamp = Stamp::of(metadata);
+        let validators =
+            Validators::new(metadata.modified()?, metadata.size(), metadata.ino(), now);
+        let bytes =
+            if stamp.size <= SMALL { Some(read_whole(&mut file, stamp.size)?) } else { None };
+        Ok(Self {
+            coding: fields.coding,
+            fields: fields.whole(&validators).shared(),
+            unchanged: fields.unchanged(&validators).shared(),
+            validators,
+            length: stamp.size,
+            bytes,
+            stamp,
+        })
+    }
+
+    /// The bytes, from memory or from the disk; an error when the file is another one by now.
+    pub(super) fn content(&self, place: Place<'_>) -> io::Result<Content> {
+        if let Some(bytes) = &self.bytes {
+            return Ok(Content::Memory(bytes.clone()));
+        }
+        let (file, there) = place.open(self.coding)?;
+        if Stamp::of(&there) != self.stamp {
+            return Err(io::ErrorKind::StaleNetworkFileHandle.into());
+        }
+        let length = self.length;
+        Ok(Content::Disk(FileBody { file: Arc::new(file), offset: 0, length }))
+    }
+}
+
+/// Reads a file that is `size` bytes long; one that grows or shrinks meanwhile is an error.
+fn read_whole(file: &mut File, size: u64) -> io::Result<Bytes> {
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+    let stale = || io::Error::from(io::ErrorKind::StaleNetworkFileHandle);
+    file.read_exact(&mut bytes).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => stale(),
+        _ => error,
+    })?;
+    if file.read(&mut [0])? > 0 {
+        return Err(stale());
+    }
+    Ok(bytes.into())
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+/// What the fields of an answer are made of.
+struct Fields<'a> {
+    coding: Coding,
+    path: &'a [u8],
+    maximum_age: Option<u32>,
+    has_neighbours: bool,
+}
+
+impl Fields<'_> {
+    fn whole(&self, validators: &Validators) -> FieldBlock {
+        let mut fields = FieldBlock::new();
+        let is_index = self.path.ends_with(b"/");
+        let name = if is_index { b".html" } else { self.path };
+        fields.push("Content-Type", media_type(name));
+        fields.push("Accept-Ranges", "bytes");
+        if self.coding != Coding::Identity {
+            fields.push("Content-Encoding", self.coding.token());
+        }
+        if let Some(modified) = validators.last_modified() {
+            fields.push("Last-Modified", modified);
+        }
+        fields.extend(&self.unchanged(validators));
+        fields
+    }
+
+    fn unchanged(&self, validators: &Validators) -> FieldBlock {
+        let mut fields = FieldBlock::new();
+        fields.push("ETag", validators.tag.as_bytes());
+        if self.has_neighbours {
+            fields.push("Vary", "Accept-Encoding");
+        }
+        if let Some(age) = self.maximum_age {
+            fields.push("Cache-Control", format!("max-age={age}"));
+        }
+        fields
+    }
+}
