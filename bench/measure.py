@@ -85,7 +85,7 @@ def http_load(
     load_cpu: int = 1,
 ) -> Sample:
     """Runs wrk against `url` and counts the CPU of `roots` meanwhile."""
-    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--latency"]
     if script:
         command += ["-s", str(script)]
     before = cpu_seconds(roots)

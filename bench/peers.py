@@ -208,7 +208,7 @@ def haproxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
     (folder / "haproxy.cfg").write_text(f"""
 global
   nbthread 1
-  maxconn 20000
+  maxconn 8000
 defaults
   mode http
   timeout connect 5s

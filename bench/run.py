@@ -53,7 +53,7 @@ class Bench:
         for workload, options in workloads.items():
             options = dict(options)
             url = server.url + options.pop("path")
-            http_load(server.roots, url, seconds=0.5, **options)
+            http_load(server.roots, url, seconds=1, **options)
             sample = http_load(server.roots, url, seconds=self.seconds, **options)
             self.results.add(workload, name, sample)
 

@@ -253,7 +253,7 @@ impl Owner {
     }
 }
 
-fn how(status: Option<std::process::ExitStatus>) -> How {
+pub(crate) fn how(status: Option<std::process::ExitStatus>) -> How {
     use std::os::unix::process::ExitStatusExt as _;
     let Some(status) = status else { return How::Unknown };
     match (status.code(), status.signal()) {

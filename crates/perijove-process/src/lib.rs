@@ -6,6 +6,7 @@
 //! thread* ends, so call from the thread that lives as long as the program.
 
 mod backoff;
+mod capture;
 mod child;
 mod command;
 pub mod guardian;
@@ -24,6 +25,7 @@ mod portable;
 use portable as system;
 
 pub use backoff::Backoff;
+pub use capture::{CaptureError, Captured};
 pub use child::{Child, Ending, How, State};
 pub use command::{Account, Command, Input, ParentDeath, SpawnError};
 pub use identity::ProcessIdentity;

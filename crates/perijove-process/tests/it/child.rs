@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use perijove_process::{
-    Account, Child, Command, How, Input, Limits, ParentDeath, SpawnError, State,
+    Account, CaptureError, Child, Command, How, Input, Limits, ParentDeath, SpawnError, State,
 };
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -206,4 +206,18 @@ async fn what_cannot_be_started_says_so() {
     assert_eq!(missing.to_string(), "could not start /nowhere/sh");
     assert!(matches!(missing, SpawnError::Spawn { source, .. }
         if source.kind() == std::io::ErrorKind::NotFound));
+}
+
+#[tokio::test]
+async fn a_short_question_is_answered_or_given_up() {
+    let mut command = shell("cat; echo err >&2; exit 3");
+    command.input = Input::Closed(b"said".to_vec());
+    let answer = command.capture(LONG).await.unwrap();
+    assert_eq!(
+        (answer.how, answer.stdout.as_str(), answer.stderr.as_str()),
+        (How::Exited(3), "said", "err\n")
+    );
+
+    let endless = Command::new("/usr/bin/yes").capture(Duration::from_millis(100)).await;
+    assert!(matches!(endless, Err(CaptureError::Late { .. })), "{endless:?}");
 }
