@@ -1,0 +1,152 @@
+# What people and CI run. Each target does its own set-up, below `target/`; a clean clone stays clean.
+#
+#   make demo    the demo site with notebooks          LISTEN=127.0.0.1:8123 make demo
+#   make test    everything that must pass before a change is merged
+#   make check   formatting, lints, types
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+LISTEN ?= 127.0.0.1:8000
+SECONDS_OF_FUZZING ?= 60
+
+VENVS := target/venvs
+TEST := $(VENVS)/test
+TOOLS := $(VENVS)/tools
+PIP := bin/python -m pip install --quiet --disable-pip-version-check
+
+# Tests compare what they read with what is committed; they never write it.
+export INSTA_UPDATE ?= no
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+.PHONY: demo
+demo: program
+	exec target/release/perijove demo --listen $(LISTEN) --folder target/demo --python "$$(command -v $(PYTHON))"
+
+# --- building ---------------------------------------------------------------------------------------
+
+.PHONY: program
+program: worker
+	cargo build --release --locked --package perijove
+
+# Renamed into place: a running worker keeps the file it has.
+.PHONY: worker
+worker: needs-build
+	cargo build --release --locked --package perijove-worker
+	cp "$$(ls target/release/libperijove_worker.{so,dylib} 2>/dev/null | head -n 1)" python/perijove/.worker.new
+	mv -f python/perijove/.worker.new python/perijove/_worker.abi3.so
+
+.PHONY: wheel
+wheel: needs-build $(TOOLS)/ready
+	rm -rf dist
+	$(TOOLS)/bin/python python/build/perijove_build.py
+	$(TOOLS)/bin/maturin build --release --locked --out dist
+	$(TOOLS)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist python/pyramid_notebook
+	@ls dist
+
+# --- tests ------------------------------------------------------------------------------------------
+
+.PHONY: test
+test: needs-tests test-rust test-python test-browser
+
+.PHONY: test-rust
+test-rust: worker $(TEST)/ready
+	if cargo nextest --version >/dev/null 2>&1; then \
+	  cargo nextest run --workspace --locked; cargo test --workspace --doc --locked; \
+	else cargo test --workspace --locked; fi
+
+# The package and the drop-in as they are installed, not as they lie in the tree.
+.PHONY: test-python
+test-python: installed
+	$(TEST)/bin/python -m pytest python/tests
+
+.PHONY: test-browser
+test-browser: installed program
+	$(TEST)/bin/python -m pytest tests/browser
+
+.PHONY: installed
+installed: wheel $(TEST)/ready
+	$(TEST)/$(PIP) --no-deps --force-reinstall dist/*.whl
+
+# What takes longer than a change should wait for.
+.PHONY: test-all
+test-all: test test-versions fuzz
+
+# One extension module serves every CPython from 3.10 on: with each that this machine has.
+.PHONY: test-versions
+test-versions: wheel
+	tests/versions dist/perijove-*.whl
+
+.PHONY: fuzz
+fuzz:
+	for target in $$(cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
+	  (cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(SECONDS_OF_FUZZING)); \
+	done
+
+.PHONY: bench
+bench: program
+	bench/setup
+	target/bench/bin/python bench/run.py
+
+# --- formatting, lints, documents -------------------------------------------------------------------
+
+.PHONY: check
+check: fmt-check lint docs-check
+
+.PHONY: fmt
+fmt: $(TOOLS)/ready
+	cargo fmt --all
+	$(TOOLS)/bin/ruff check --quiet --fix .
+	$(TOOLS)/bin/ruff format --quiet .
+
+.PHONY: fmt-check
+fmt-check: $(TOOLS)/ready
+	cargo fmt --all --check
+	$(TOOLS)/bin/ruff format --check .
+
+.PHONY: lint
+lint: $(TOOLS)/ready
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(TOOLS)/bin/ruff check .
+	$(TOOLS)/bin/mypy
+	if command -v cargo-deny >/dev/null; then cargo deny --log-level error check bans licenses sources; fi
+
+.PHONY: docs
+docs: program
+	INSTA_UPDATE=always cargo test --package perijove reference
+	cargo doc --workspace --no-deps --locked
+
+.PHONY: docs-check
+docs-check:
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --quiet
+
+# --- set-up -----------------------------------------------------------------------------------------
+
+.PHONY: needs-build needs-tests
+needs-build:
+	@PYTHON=$(PYTHON) tests/needs build
+needs-tests:
+	@PYTHON=$(PYTHON) tests/needs tests
+
+$(TEST)/ready: requirements/test.txt | needs-build
+	$(PYTHON) -m venv --clear $(TEST)
+	$(TEST)/$(PIP) --require-hashes --requirement requirements/test.txt
+	touch $@
+
+$(TOOLS)/ready: requirements/tools.txt | needs-build
+	$(PYTHON) -m venv --clear $(TOOLS)
+	$(TOOLS)/$(PIP) --require-hashes --requirement requirements/tools.txt
+	touch $@
+
+# Locks the Python dependencies anew, for every Python from 3.10 on.
+.PHONY: locks
+locks: $(TOOLS)/ready
+	for name in requirements/tools requirements/test examples/pyramid-site/requirements; do \
+	  $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
+	    --no-annotate --custom-compile-command "make locks" $$name.in --output-file $$name.txt; \
+	done
