@@ -1,13 +1,40 @@
 //! The upstreams of a route: which there are, how busy each is, who waits for one.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+mod line;
+mod member;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::time::timeout;
 
 use crate::Secret;
 
+use line::Line;
+pub(crate) use member::{Member, Slot};
+
 /// A set of equal upstreams, edited by whoever runs them while the gateway uses it.
-#[derive(Debug)]
+///
+/// Requests that find none free wait in line, first come, first served, across all threads: a slot
+/// that becomes free is handed to the first in line rather than thrown into the crowd. A set that
+/// has no upstream yet makes requests wait too, so that a start looks like a busy moment.
 pub struct Upstreams {
     settings: UpstreamSettings,
+    members: ArcSwap<Vec<Arc<Member>>>,
+    /// Taken out, perhaps with requests still under way.
+    leaving: Mutex<Vec<Weak<Member>>>,
+    line: Line,
+    this: Weak<Self>,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +71,15 @@ pub enum UpstreamAddress {
     Unix(PathBuf),
 }
 
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => f.write_str(address),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
 /// How an upstream is spoken to.
 #[derive(Clone, Debug)]
 pub enum Protocol {
@@ -53,37 +89,156 @@ pub enum Protocol {
     Frames { secret: Secret },
 }
 
+/// Names one upstream of one set; never used twice while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub(crate) u64);
 
+/// Why no upstream was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unavailable {
+    /// As many wait as may.
+    LineFull,
+    /// None became free by the deadline.
+    Late,
+}
+
 impl Upstreams {
     pub fn new(settings: UpstreamSettings) -> Arc<Self> {
-        Arc::new(Self { settings })
+        Arc::new_cyclic(|this| Self {
+            line: Line::new(settings.queue),
+            settings,
+            members: ArcSwap::default(),
+            leaving: Mutex::default(),
+            this: this.clone(),
+        })
     }
 
     /// Adds an upstream: requests go to it from now on.
     pub fn add(&self, upstream: Upstream) -> UpstreamId {
-        todo!("{upstream:?}{:?}", self.settings)
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let id = UpstreamId(NEXT.fetch_add(1, Ordering::Relaxed));
+        let member = Arc::new(Member::new(id, upstream, self.this.clone()));
+        self.members.rcu(|members| {
+            let mut members = Vec::clone(members);
+            members.push(member.clone());
+            members
+        });
+        self.serve_line();
+        id
     }
 
     /// Takes an upstream out: no new requests go to it, those under way are finished.
     pub fn remove(&self, id: UpstreamId) {
-        todo!("{id:?}")
+        if let Some(member) = self.take_out(id) {
+            member.leave();
+        }
     }
 
     /// Takes an upstream that died out at once: requests that never reached its application are
-    /// sent to another upstream, the rest is answered with 502.
+    /// sent to another upstream, the rest is answered with 502. It may have been removed before.
     pub fn fail(&self, id: UpstreamId) {
-        todo!("{id:?}")
+        if let Some(member) = self.take_out(id).or_else(|| self.find(id)) {
+            member.fail();
+        }
     }
 
     /// Waits until nothing is under way at an upstream, upgraded connections included.
     pub async fn drained(&self, id: UpstreamId) {
-        todo!("{id:?}")
+        if let Some(member) = self.find(id) {
+            member.drained().await;
+        }
     }
 
     /// Requests under way and in line.
     pub fn load(&self) -> (usize, usize) {
-        todo!()
+        let members = self.members.load();
+        let leaving: Vec<_> = self.leaving().iter().filter_map(Weak::upgrade).collect();
+        let busy = members.iter().chain(&leaving).map(|member| member.busy()).sum();
+        (busy, self.line.len())
+    }
+
+    pub(crate) fn settings(&self) -> &UpstreamSettings {
+        &self.settings
+    }
+
+    /// Takes a place at the least busy upstream, or waits in line for one.
+    pub(crate) async fn take(&self) -> Result<Slot, Unavailable> {
+        if self.line.is_empty()
+            && let Some(slot) = self.pick(None)
+        {
+            return Ok(slot);
+        }
+        let ticket = self.line.join().ok_or(Unavailable::LineFull)?;
+        // One may have become free between the look above and the place in line.
+        self.serve_line();
+        timeout(self.settings.wait, ticket).await.map_err(|_| Unavailable::Late)
+    }
+
+    /// A place at an upstream other than this one that would begin a request at once.
+    pub(crate) fn take_idle(&self, except: UpstreamId) -> Option<Slot> {
+        self.line.is_empty().then(|| self.pick(Some(except))).flatten()
+    }
+
+    /// How many upstreams there are to choose from.
+    pub(crate) fn count(&self) -> usize {
+        self.members.load().len()
+    }
+
+    /// Takes a place at the least busy upstream that has one. Those that could not be reached a
+    /// moment ago come last. With `except`, only one that has nobody waiting inside, and not that.
+    fn pick(&self, except: Option<UpstreamId>) -> Option<Slot> {
+        let members = self.members.load();
+        loop {
+            let best = members
+                .iter()
+                .filter(|member| except.is_none_or(|id| member.id() != id && member.is_idle()))
+                .filter_map(|member| Some((member.rank()?, member)))
+                .min_by_key(|(rank, _)| *rank);
+            let (rank, member) = best?;
+            if let Some(slot) = member.enter(rank) {
+                return Some(slot);
+            }
+        }
+    }
+
+    /// Hands what is free to those in line.
+    fn serve_line(&self) {
+        self.line.serve(|| self.pick(None));
+    }
+
+    fn take_out(&self, id: UpstreamId) -> Option<Arc<Member>> {
+        let before = self.members.rcu(|members| {
+            let mut members = Vec::clone(members);
+            members.retain(|member| member.id() != id);
+            members
+        });
+        let member = before.iter().find(|member| member.id() == id)?.clone();
+        let mut leaving = self.leaving();
+        leaving.retain(|member| member.strong_count() > 0);
+        leaving.push(Arc::downgrade(&member));
+        Some(member)
+    }
+
+    fn find(&self, id: UpstreamId) -> Option<Arc<Member>> {
+        let members = self.members.load();
+        if let Some(member) = members.iter().find(|member| member.id() == id) {
+            return Some(member.clone());
+        }
+        self.leaving().iter().filter_map(Weak::upgrade).find(|member| member.id() == id)
+    }
+
+    fn leaving(&self) -> MutexGuard<'_, Vec<Weak<Member>>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Upstreams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (busy, waiting) = self.load();
+        f.debug_struct("Upstreams")
+            .field("members", &self.members.load())
+            .field("busy", &busy)
+            .field("waiting", &waiting)
+            .finish_non_exhaustive()
     }
 }

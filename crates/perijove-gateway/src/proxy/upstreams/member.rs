@@ -1,0 +1,211 @@
+//! One upstream of a set: how busy it is, and whether it may still be used.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use super::{Upstream, UpstreamId, Upstreams};
+
+/// For how long an upstream that could not be reached is asked only if there is no other.
+const REST: Duration = Duration::from_millis(500);
+
+/// An upstream and its state, shared by the threads that use it.
+pub(crate) struct Member {
+    id: UpstreamId,
+    upstream: Upstream,
+    capacity: usize,
+    /// Requests it works on at once, as far as it told: beyond that they wait inside it.
+    width: AtomicUsize,
+    busy: AtomicUsize,
+    is_open: AtomicBool,
+    /// Milliseconds of [`clock`] until which it is asked last; 0 for one that was reached.
+    rests_until: AtomicU64,
+    /// Cancelled when it was taken out, dead or alive.
+    leaving: CancellationToken,
+    /// Cancelled when it is dead.
+    failed: CancellationToken,
+    is_watched: AtomicBool,
+    idle: Notify,
+    owner: Weak<Upstreams>,
+}
+
+/// How good a choice a member is, the lower the better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    rests: bool,
+    busy: usize,
+}
+
+impl Member {
+    pub(super) fn new(id: UpstreamId, upstream: Upstream, owner: Weak<Upstreams>) -> Self {
+        Self {
+            id,
+            capacity: upstream.capacity.unwrap_or(usize::MAX),
+            upstream,
+            width: AtomicUsize::new(1),
+            busy: AtomicUsize::new(0),
+            is_open: AtomicBool::new(true),
+            rests_until: AtomicU64::new(0),
+            leaving: CancellationToken::new(),
+            failed: CancellationToken::new(),
+            is_watched: AtomicBool::new(false),
+            idle: Notify::new(),
+            owner,
+        }
+    }
+
+    pub(crate) fn id(&self) -> UpstreamId {
+        self.id
+    }
+
+    pub(crate) fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// The set it belongs to, while that exists.
+    pub(crate) fn owner(&self) -> Option<Arc<Upstreams>> {
+        self.owner.upgrade()
+    }
+
+    pub(super) fn busy(&self) -> usize {
+        self.busy.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many requests it works on at once.
+    pub(crate) fn set_width(&self, width: usize) {
+        self.width.store(width.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether a request would be begun at once, as far as is known.
+    pub(super) fn is_idle(&self) -> bool {
+        self.busy() < self.width.load(Ordering::Relaxed) && self.rests_until() == 0
+    }
+
+    /// `None` when it has no place.
+    pub(super) fn rank(&self) -> Option<Rank> {
+        let busy = self.busy();
+        let has_room = busy < self.capacity && self.is_open.load(Ordering::SeqCst);
+        has_room.then(|| Rank { rests: self.rests(), busy })
+    }
+
+    /// Takes a place, if it is as busy as it was when it was ranked.
+    pub(super) fn enter(self: &Arc<Self>, rank: Rank) -> Option<Slot> {
+        let next = rank.busy + 1;
+        let order = Ordering::SeqCst;
+        self.busy.compare_exchange(rank.busy, next, order, Ordering::Relaxed).ok()?;
+        let slot = Slot { member: self.clone() };
+        // Whoever waits for it to be drained either sees this place taken, or closed it before.
+        self.is_open.load(Ordering::SeqCst).then_some(slot)
+    }
+
+    /// Notes that it could not be reached.
+    pub(crate) fn rest(&self) {
+        self.rests_until.store(clock() + REST.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that it was reached.
+    pub(crate) fn wake(&self) {
+        if self.rests_until() != 0 {
+            self.rests_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    fn rests_until(&self) -> u64 {
+        self.rests_until.load(Ordering::Relaxed)
+    }
+
+    fn rests(&self) -> bool {
+        match self.rests_until() {
+            0 => false,
+            until => clock() < until,
+        }
+    }
+
+    pub(super) fn leave(&self) {
+        self.is_open.store(false, Ordering::SeqCst);
+        self.leaving.cancel();
+    }
+
+    pub(super) fn fail(&self) {
+        self.failed.cancel();
+        self.leave();
+    }
+
+    /// Cancelled when no new requests go to it.
+    pub(crate) fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
+    /// Cancelled when it is dead.
+    pub(crate) fn failed(&self) -> &CancellationToken {
+        &self.failed
+    }
+
+    pub(super) async fn drained(&self) {
+        self.is_watched.store(true, Ordering::SeqCst);
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            if self.busy.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member")
+            .field("id", &self.id.0)
+            .field("address", &self.upstream.address)
+            .field("busy", &self.busy())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A place at an upstream, held for as long as a request is under way there. Dropping it serves
+/// the next in line.
+pub(crate) struct Slot {
+    member: Arc<Member>,
+}
+
+impl Slot {
+    pub(crate) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let before = self.member.busy.fetch_sub(1, Ordering::SeqCst);
+        if before == 1 && self.member.is_watched.load(Ordering::SeqCst) {
+            self.member.idle.notify_waiters();
+        }
+        if let Some(owner) = self.member.owner.upgrade()
+            && !owner.line.is_empty()
+        {
+            owner.serve_line();
+        }
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Slot").field(&self.member.id.0).finish()
+    }
+}
+
+/// Milliseconds since the first use, never 0.
+fn clock() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
+}
