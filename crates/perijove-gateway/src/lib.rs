@@ -5,6 +5,7 @@
 
 mod activity;
 mod body;
+mod confine;
 mod error;
 mod fields;
 mod files;
@@ -20,6 +21,7 @@ mod stream;
 
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
+pub use confine::{Confinement, CookieNames};
 pub use fields::FieldBlock;
 pub use files::{FileSettings, Files};
 pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
@@ -29,6 +31,6 @@ pub use message::{Client, PeerCredentials, Request, Response, Scheme};
 pub use proxy::{
     Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
 };
-pub use route::{Confinement, Limits, Rewrite, Route, Secret, Target, Upgrades};
+pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};

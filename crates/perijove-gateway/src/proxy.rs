@@ -1,14 +1,30 @@
 //! Forwards requests to upstreams: choose one, rewrite fields, retry what is safe, join upgrades.
 
+mod dial;
+mod headers;
+mod http1;
+mod pool;
+mod retry;
+#[cfg(test)]
+mod tests;
 mod upgrade;
+mod upload;
 mod upstreams;
+mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 pub use upgrade::Tunnel;
 pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
 
-use crate::{Pass, Request, Response, Route, error::Fault};
+use crate::{
+    Client, Confinement, CookieNames, Head, Pass, Request, Response, Rewrite, Route, error::Fault,
+};
+
+use headers::{AnswerFields, Onward};
+use retry::Failure;
+use upload::Upload;
+use upstreams::Unavailable;
 
 /// Sends a request to one of the upstreams and returns its answer, the body still to come.
 ///
@@ -20,5 +36,76 @@ pub(crate) async fn forward(
     route: &Arc<Route>,
     pass: &Pass,
 ) -> Result<Response, Fault> {
-    todo!("{upstreams:?}{request:?}{route:?}{pass:?}")
+    let _ = pass;
+    let mut errand = Errand {
+        upload: Upload::new(request.body),
+        head: request.head,
+        client: request.client,
+        rewrite: &route.rewrite,
+        confinement: route.confinement.as_deref(),
+        cookies: upstreams.cookie_names(),
+        response_time: route.limits.response_time,
+        is_question: false,
+    };
+    send(upstreams, &mut errand).await
 }
+
+/// A request on its way, with the rules of its route.
+struct Errand<'a> {
+    head: Head,
+    client: Client,
+    upload: Upload,
+    rewrite: &'a Rewrite,
+    confinement: Option<&'a Confinement>,
+    cookies: &'a CookieNames,
+    response_time: Duration,
+    /// Whether it is a question of our own.
+    is_question: bool,
+}
+
+impl Errand<'_> {
+    fn onward(&self) -> Onward<'_> {
+        Onward {
+            head: &self.head,
+            client: &self.client,
+            rewrite: self.rewrite,
+            confinement: self.confinement,
+            is_question: self.is_question,
+        }
+    }
+
+    fn answer_fields(&self) -> AnswerFields<'_> {
+        AnswerFields {
+            confinement: self.confinement,
+            cookies: self.cookies,
+            is_question: self.is_question,
+            is_head: self.head.method() == "HEAD",
+        }
+    }
+}
+
+/// Takes an upstream, sends, and begins again with another one where that is safe.
+async fn send(upstreams: &Arc<Upstreams>, errand: &mut Errand<'_>) -> Result<Response, Fault> {
+    let mut attempts = 0;
+    loop {
+        let slot = upstreams.take().await.map_err(unavailable)?;
+        attempts += 1;
+        match http1::exchange(errand, slot).await {
+            Ok(response) => return Ok(response),
+            Err(Failure::NotSent(_)) if retry::is_worth_another(attempts, upstreams.count()) => {}
+            Err(Failure::NotSent(fault) | Failure::Final(fault)) => return Err(fault),
+        }
+    }
+}
+
+fn unavailable(reason: Unavailable) -> Fault {
+    match reason {
+        Unavailable::LineFull => {
+            Fault::ours(503, "too many requests wait for a free upstream").retry_after(SOON * 2)
+        }
+        Unavailable::Late => Fault::ours(503, "no upstream became free in time").retry_after(SOON),
+    }
+}
+
+/// When it is worth to try again after the line was too long.
+const SOON: Duration = Duration::from_secs(5);

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Activity, Files, Guard, Service, Upstreams};
+use crate::{Activity, Confinement, Files, Guard, Service, Upstreams};
 
 /// What happens to the requests below one path of one host.
 #[derive(Clone, Debug)]
@@ -76,22 +76,6 @@ pub struct Rewrite {
     pub remove: Arc<[String]>,
     /// Set after removal; values may hold secrets, so `Debug` must not print them.
     pub set: Arc<[(String, Secret)]>,
-}
-
-/// Keeps the answers of a target from acting on the origin it shares with others: its cookies are
-/// confined to a path, and fields that speak for the whole origin are dropped.
-#[derive(Debug)]
-pub struct Confinement {
-    /// The path below which cookies are kept, with a slash at its end.
-    pub path: String,
-    /// Names of cookies that this target has set; only these go back to it.
-    pub(crate) names: std::sync::Mutex<std::collections::BTreeSet<String>>,
-}
-
-impl Confinement {
-    pub fn new(path: impl Into<String>) -> Self {
-        Self { path: path.into(), names: std::sync::Mutex::default() }
-    }
 }
 
 /// A value that must not be printed.

@@ -18,7 +18,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
-use crate::Secret;
+use crate::{CookieNames, Secret};
 
 use line::Line;
 pub(crate) use member::{Member, Slot};
@@ -34,6 +34,8 @@ pub struct Upstreams {
     /// Taken out, perhaps with requests still under way.
     leaving: Mutex<Vec<Weak<Member>>>,
     line: Line,
+    /// Of the cookies that its answers set on their origin.
+    cookies: Arc<CookieNames>,
     this: Weak<Self>,
 }
 
@@ -109,6 +111,7 @@ impl Upstreams {
             settings,
             members: ArcSwap::default(),
             leaving: Mutex::default(),
+            cookies: Arc::default(),
             this: this.clone(),
         })
     }
@@ -155,6 +158,12 @@ impl Upstreams {
         let leaving: Vec<_> = self.leaving().iter().filter_map(Weak::upgrade).collect();
         let busy = members.iter().chain(&leaving).map(|member| member.busy()).sum();
         (busy, self.line.len())
+    }
+
+    /// The names of the cookies that answers of these upstreams have set, where they are not
+    /// confined: what a [`Confinement`](crate::Confinement) on the same origin stands beside.
+    pub fn cookie_names(&self) -> &Arc<CookieNames> {
+        &self.cookies
     }
 
     pub(crate) fn settings(&self) -> &UpstreamSettings {

@@ -1,4 +1,4 @@
-use std::{future::Future, sync::Arc, task::Poll, time::Duration};
+use std::{sync::Arc, task::Poll, time::Duration};
 
 use tokio::task::JoinSet;
 

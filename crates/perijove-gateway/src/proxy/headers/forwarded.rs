@@ -1,0 +1,46 @@
+//! What an upstream is told about the client.
+
+use std::{io::Write, net::IpAddr};
+
+use crate::{Client, Scheme};
+
+/// Appends Forwarded (RFC 7239), its older relatives, and the id of the request.
+pub(in crate::proxy) fn push_forwarded(client: &Client, out: &mut Vec<u8>) {
+    let address = client.address.map(|address| address.ip().to_canonical());
+    let scheme = client.scheme.as_str();
+    let host = if client.host.bytes().all(is_host) { &*client.host } else { "" };
+    let port = port(host).unwrap_or(match client.scheme {
+        Scheme::Http => "80",
+        Scheme::Https => "443",
+    });
+    // Writing to a `Vec` cannot fail.
+    let _ = match address {
+        Some(IpAddr::V4(ip)) => write!(out, "Forwarded: for={ip}"),
+        Some(IpAddr::V6(ip)) => write!(out, "Forwarded: for=\"[{ip}]\""),
+        None => write!(out, "Forwarded: for=unknown"),
+    };
+    let _ = write!(out, ";host=\"{host}\";proto={scheme}\r\n");
+    if let Some(ip) = address {
+        let _ = write!(out, "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\n");
+    }
+    for (name, value) in [
+        ("X-Forwarded-Proto: ", scheme),
+        ("X-Forwarded-Host: ", host),
+        ("X-Forwarded-Port: ", port),
+        ("X-Request-Id: ", &client.request_id),
+    ] {
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(value.as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn is_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte)
+}
+
+/// The port that a host names.
+fn port(host: &str) -> Option<&str> {
+    let (_, port) = host.rsplit_once(':')?;
+    (!port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())).then_some(port)
+}

@@ -1,0 +1,283 @@
+//! HTTP/1.1 to an upstream: sends a request and reads the head of the answer, both at once.
+
+mod answer;
+mod receive;
+mod send;
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::{
+    Errand,
+    dial::dial,
+    pool,
+    retry::{Failure, Stale, is_idempotent},
+    upload::Upload,
+    upstreams::Slot,
+};
+use crate::{Body, FieldBlock, Response, error::Fault, stream::Socket};
+
+use answer::AnswerHead;
+pub(super) use answer::{Framing, Malformed, RawHead, read_head};
+use receive::Receiving;
+pub(super) use send::request_head;
+use send::{SendError, Sending};
+
+/// How long a client that waits for `100 Continue` is kept waiting for an upstream that may not
+/// know what is expected (RFC 9110 10.1.1).
+const CONTINUE_TIME: Duration = Duration::from_secs(1);
+/// Interim answers to one request.
+const MOST_INTERIM: usize = 32;
+
+/// Sends a request to the upstream of `slot` and returns its answer. The slot is free again when
+/// the answer's body has come to its end.
+pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Response, Failure> {
+    let is_safe = is_idempotent(errand.head.method());
+    if let Some(socket) = pool::take(slot.member(), is_safe) {
+        match attempt(errand, socket, &slot, true).await {
+            Err(Attempt::Stale { is_written, .. }) if errand.stale(is_written).may_repeat() => {
+                errand.upload.rewind();
+            }
+            result => return finish(errand, slot, result),
+        }
+    }
+    let within = slot.member().owner().map_or(CONNECT_TIME, |set| set.settings().connect_time);
+    let socket = dial(slot.member().upstream(), within).await.map_err(|error| {
+        slot.member().rest();
+        Failure::NotSent(unreachable(&slot, error))
+    })?;
+    slot.member().wake();
+    let result = attempt(errand, Arc::new(socket), &slot, false).await;
+    finish(errand, slot, result)
+}
+
+/// For a set of upstreams that is gone while one of them is still dialled.
+const CONNECT_TIME: Duration = Duration::from_secs(5);
+
+/// How one attempt on one connection failed.
+enum Attempt {
+    /// A kept-alive connection ended without a byte of an answer.
+    Stale {
+        is_written: bool,
+        fault: Fault,
+    },
+    Failed(Fault),
+}
+
+async fn attempt(
+    errand: &mut Errand<'_>,
+    socket: Arc<Socket>,
+    slot: &Slot,
+    is_reused: bool,
+) -> Result<Answered, Attempt> {
+    let mut talk = Talk::new(errand, socket, is_reused);
+    let mut timer = std::pin::pin!(sleep(errand.response_time));
+    let mut failed = std::pin::pin!(slot.member().failed().cancelled());
+    std::future::poll_fn(|context| {
+        let answered = talk.poll(errand, context);
+        if answered.is_ready() {
+            return answered;
+        }
+        if failed.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(Attempt::Failed(Fault::upstream(502, "the upstream is gone"))));
+        }
+        ready!(talk.poll_late(errand, timer.as_mut(), context));
+        Poll::Ready(Err(Attempt::Failed(late())))
+    })
+    .await
+    .map(|head| Answered { head, talk })
+}
+
+/// An answer whose head is there.
+struct Answered {
+    head: AnswerHead,
+    talk: Talk,
+}
+
+/// One request on one connection, until the head of the answer is there.
+struct Talk {
+    socket: Arc<Socket>,
+    sending: Sending,
+    /// What came and was not looked at yet.
+    buffer: BytesMut,
+    /// Why nothing more can be sent; there may be an answer all the same.
+    broken: Option<io::Error>,
+    is_reused: bool,
+    interim: usize,
+    last_progress: Instant,
+    continue_timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Talk {
+    fn new(errand: &Errand<'_>, socket: Arc<Socket>, is_reused: bool) -> Self {
+        let sending = Sending::new(errand);
+        let continue_timer = sending.is_held().then(|| Box::pin(sleep(CONTINUE_TIME)));
+        Self {
+            socket,
+            sending,
+            buffer: BytesMut::new(),
+            broken: None,
+            is_reused,
+            interim: 0,
+            last_progress: Instant::now(),
+            continue_timer,
+        }
+    }
+
+    fn poll(
+        &mut self,
+        errand: &mut Errand<'_>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<AnswerHead, Attempt>> {
+        loop {
+            self.poll_send(errand, context)?;
+            match self.parse(errand)? {
+                Some(head) if head.status >= 200 => return Poll::Ready(Ok(head)),
+                Some(head) => {
+                    if head.status == 100 {
+                        self.sending.release();
+                    }
+                    continue;
+                }
+                None => {}
+            }
+            match ready!(self.socket.poll_read_some(context, &mut self.buffer)) {
+                Ok(0) => return Poll::Ready(Err(self.cut_off(None))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(self.cut_off(Some(error)))),
+            }
+        }
+    }
+
+    /// Sends for as long as the upstream takes it and the client gives it.
+    fn poll_send(
+        &mut self,
+        errand: &mut Errand<'_>,
+        context: &mut Context<'_>,
+    ) -> Result<(), Attempt> {
+        if let Some(timer) = &mut self.continue_timer
+            && timer.as_mut().poll(context).is_ready()
+        {
+            self.continue_timer = None;
+            self.sending.release();
+        }
+        let before = self.sending.written();
+        match self.sending.poll(&self.socket, &mut errand.upload, context) {
+            Poll::Ready(Err(SendError::Body(error))) => Err(Attempt::Failed(error.into())),
+            Poll::Ready(Err(SendError::Io(error))) => {
+                self.broken = Some(error);
+                Ok(())
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {
+                if self.sending.written() != before {
+                    self.last_progress = Instant::now();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn parse(&mut self, errand: &Errand<'_>) -> Result<Option<AnswerHead>, Attempt> {
+        let head = answer::read(&mut self.buffer, errand.answer_fields())
+            .map_err(|error| Attempt::Failed(malformed(error)))?;
+        let fault = |what| Err(Attempt::Failed(malformed(Malformed(what))));
+        match &head {
+            Some(head) if head.status == 101 => return fault("an upgrade that nobody asked for"),
+            Some(head) if head.status < 200 => self.interim += 1,
+            _ => {}
+        }
+        if self.interim > MOST_INTERIM { fault("too many interim answers") } else { Ok(head) }
+    }
+
+    /// Ready when the upstream has been silent for too long. The time that we wait for the client
+    /// is not the upstream's.
+    fn poll_late(
+        &self,
+        errand: &Errand<'_>,
+        mut timer: Pin<&mut Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<()> {
+        loop {
+            ready!(timer.as_mut().poll(context));
+            let now = Instant::now();
+            let begin = if errand.upload.is_waiting() { now } else { self.last_progress };
+            let deadline = begin + errand.response_time;
+            if deadline <= now {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(deadline);
+        }
+    }
+
+    /// The connection ended before the head of an answer was complete.
+    fn cut_off(&mut self, error: Option<io::Error>) -> Attempt {
+        let is_written = self.sending.written() > 0;
+        let mut fault = Fault::upstream(502, "the upstream ended the connection without an answer");
+        if let Some(error) = self.broken.take().or(error) {
+            fault = fault.because(error);
+        }
+        if self.is_reused && self.buffer.is_empty() && self.interim == 0 {
+            return Attempt::Stale { is_written, fault };
+        }
+        Attempt::Failed(fault)
+    }
+}
+
+/// Makes the response of an answer whose head is there.
+fn finish(
+    errand: &mut Errand<'_>,
+    slot: Slot,
+    result: Result<Answered, Attempt>,
+) -> Result<Response, Failure> {
+    let Answered { head, talk } = match result {
+        Ok(answered) => answered,
+        Err(Attempt::Stale { fault, .. } | Attempt::Failed(fault)) => {
+            return Err(Failure::Final(fault));
+        }
+    };
+    let is_sent = talk.sending.is_over() && talk.broken.is_none();
+    let time = errand.response_time;
+    let receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
+    let body = match receiving.keep(head.keep.filter(|_| is_sent)).whole() {
+        Ok(body) => body,
+        Err(receiving) if is_sent || talk.broken.is_some() => receiving.into_body(),
+        Err(receiving) => {
+            let mut receiving = receiving.keep(head.keep);
+            let upload = std::mem::replace(&mut errand.upload, Upload::new(Body::Empty));
+            receiving.send_on(talk.sending, upload);
+            receiving.into_body()
+        }
+    };
+    let fields = FieldBlock::from_checked(head.fields);
+    Ok(Response { status: head.status, fields, body })
+}
+
+impl Errand<'_> {
+    fn stale(&self, is_written: bool) -> Stale<'_> {
+        let is_repeatable = self.upload.is_repeatable();
+        Stale { method: self.head.method(), is_repeatable, is_written }
+    }
+}
+
+pub(super) fn unreachable(slot: &Slot, error: io::Error) -> Fault {
+    let address = &slot.member().upstream().address;
+    let status = if error.kind() == io::ErrorKind::TimedOut { 504 } else { 502 };
+    Fault::upstream(status, format!("could not connect to the upstream at {address}"))
+        .because(error)
+}
+
+pub(super) fn late() -> Fault {
+    Fault::upstream(504, "the upstream did not answer within its time limit")
+}
+
+pub(super) fn malformed(error: Malformed) -> Fault {
+    Fault::upstream(502, "the upstream's answer is malformed").because(error)
+}
