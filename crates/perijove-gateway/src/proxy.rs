@@ -1,6 +1,7 @@
 //! Forwards requests to upstreams: choose one, rewrite fields, retry what is safe, join upgrades.
 
 mod dial;
+mod frames;
 mod headers;
 mod http1;
 mod pool;
