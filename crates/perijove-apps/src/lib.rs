@@ -1,1 +1,27 @@
 //! Python applications of perijove: which workers to run, when to replace them.
+//!
+//! It must not know of people and their notebooks, nor carry a request: it edits the gateway's
+//! upstreams and watches processes.
+
+mod app;
+pub mod discover;
+mod driver;
+mod environment;
+pub mod package;
+mod plan;
+pub mod python;
+mod worker;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+#[cfg(not(target_os = "linux"))]
+use portable as system;
+
+pub use app::{App, StartError, Status};
+pub use environment::of_workers;
+pub use plan::{Application, Driver, Plan};
+pub use worker::{Failure, Phase, WorkerStatus};

@@ -1,0 +1,54 @@
+//! What an application needs to run, checked and resolved.
+
+use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, time::Duration};
+
+/// An application and how it is run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub application: Application,
+    /// The folder of the site, which workers run in.
+    pub root: PathBuf,
+    /// The interpreter, as [`python::find`](crate::python::find) returns it.
+    pub python: PathBuf,
+    /// The folder of our Python package, as [`package::find`](crate::package::find) returns it.
+    pub package: PathBuf,
+    pub driver: Driver,
+    /// Processes; at least one.
+    pub workers: usize,
+    /// Threads of each.
+    pub threads: usize,
+    /// The complete environment of workers, as [`of_workers`](crate::of_workers) returns it.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// A folder of our own for the sockets of workers. What else lies there is removed.
+    pub sockets: PathBuf,
+    /// How long the application may take to be loaded.
+    pub start_time: Duration,
+    /// How long requests under way may go on when workers are replaced.
+    pub drain_time: Duration,
+}
+
+/// What a worker loads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Application {
+    /// `module:callable` or `module:factory()`.
+    Module(String),
+    /// A `PasteDeploy` INI file.
+    Ini(PathBuf),
+}
+
+impl fmt::Display for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module(name) => f.write_str(name),
+            Self::Ini(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How workers are started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// Our own extension inside the application's interpreter.
+    #[default]
+    Native,
+}
