@@ -15,6 +15,7 @@ SECONDS_OF_FUZZING ?= 60
 VENVS := target/venvs
 TEST := $(VENVS)/test
 TOOLS := $(VENVS)/tools
+WHEEL := $(VENVS)/wheel
 PIP := bin/python -m pip install --quiet --disable-pip-version-check
 
 # Tests compare what they read with what is committed; they never write it.
@@ -60,18 +61,22 @@ test-rust: worker $(TEST)/ready
 	  cargo nextest run --workspace --locked; cargo test --workspace --doc --locked; \
 	else cargo test --workspace --locked; fi
 
-# The package and the drop-in as they are installed, not as they lie in the tree.
+# The package as it is installed, not as it lies in the tree.
 .PHONY: test-python
 test-python: installed
-	$(TEST)/bin/python -m pytest python/tests
+	PERIJOVE_TESTED="$$(echo "$$PWD"/$(WHEEL)/lib/python3*/site-packages)" \
+	  $(TEST)/bin/python -m pytest python/tests
 
 .PHONY: test-browser
 test-browser: installed program
 	$(TEST)/bin/python -m pytest tests/browser
 
+# The wheel has an environment to itself: a site's own, here that of the tests, needs no perijove.
 .PHONY: installed
 installed: wheel $(TEST)/ready
-	$(TEST)/$(PIP) --no-deps --force-reinstall dist/*.whl
+	$(PYTHON) -m venv --clear --without-pip $(WHEEL)
+	$(TOOLS)/bin/python -m pip --python $(WHEEL)/bin/python install --quiet --no-deps dist/perijove-*.whl
+	$(TEST)/$(PIP) --no-deps --force-reinstall dist/perijove_pyramid_notebook-*.whl
 
 # What takes longer than a change should wait for.
 .PHONY: test-all

@@ -16,7 +16,13 @@ from typing import Any
 import pytest
 
 PYTHON = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(PYTHON), str(PYTHON / "pyramid_notebook")]
+
+#: Where the packages under test lie: installed, as `make test` says, or else in the tree.
+PACKAGES = [
+    os.environ.get("PERIJOVE_TESTED") or str(PYTHON),
+    str(PYTHON / "pyramid_notebook"),
+]
+sys.path[:0] = PACKAGES
 
 SECRET = "00ff" * 8
 

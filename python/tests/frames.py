@@ -196,7 +196,9 @@ class Connection:
             answer.status, _, length = struct.unpack_from("<HHI", payload)
             lines = payload[8 : 8 + length].decode("latin-1").split("\r\n")
             assert lines.pop() == ""
-            answer.headers = [(name, value) for name, _, value in (x.partition(": ") for x in lines)]
+            answer.headers = [
+                (name, value) for name, _, value in (x.partition(": ") for x in lines)
+            ]
             answer.body += payload[8 + length :]
         elif kind == BODY_OUT:
             assert answer.status, "a body before the head"

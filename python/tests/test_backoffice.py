@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PYTHON, FakeControl
+from conftest import PACKAGES, FakeControl
 from sites import Visitor, load
 
 
@@ -67,7 +67,7 @@ def test_its_shell_has_the_application_the_models_and_the_session(
         text=True,
         timeout=60,
         check=False,
-        env={"PYTHONPATH": f"{PYTHON}:{PYTHON / 'pyramid_notebook'}"},
+        env={"PYTHONPATH": ":".join(PACKAGES)},
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {

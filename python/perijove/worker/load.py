@@ -44,9 +44,7 @@ def load(app: str | None, ini: str | None, root: str) -> Callable[..., Any]:
         module = _module_from_file(Path(path))
     else:
         if app is None and not ini and not Path("app.py").exists() and not Path("app").is_dir():
-            raise LoadError(
-                f"there is no app.py in {root}", "name the application in `site.app`"
-            )
+            raise LoadError(f"there is no app.py in {root}", "name the application in `site.app`")
         module = importlib.import_module(path)
     return _callable(module, path, attribute)
 

@@ -1,0 +1,66 @@
+"""A browser, a window for each person in it, and sites served by perijove."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from site_under_test import TREE, Site
+
+#: For a browser in a container, with nothing of its own to fetch.
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+
+#: The program as cargo builds it, and as the wheel installs it. The sites run in another
+#: environment, which has no perijove in it.
+BUILT = TREE / "target/release/perijove"
+INSTALLED = TREE / "target/venvs/wheel/bin/perijove"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Site]]:
+    """Serves a site, the demo by default; whatever happens, nothing of it is left behind."""
+    sites = []
+    # Not tmp_path: names of sockets end at 107 bytes.
+    with tempfile.TemporaryDirectory(prefix="pj") as folder:
+
+        def start(command: Path = BUILT, example: str = "pyramid-site") -> Site:
+            site = Site(Path(folder), command, example)
+            sites.append(site)
+            return site.start()
+
+        yield start
+        for site in sites:
+            site.stop()
+            assert site.leftovers() == []
+
+
+@pytest.fixture
+def window(browser: Browser) -> Iterator[Callable[[], Page]]:
+    """A window of one's own: no cookie is shared with the others."""
+    contexts: list[BrowserContext] = []
+
+    def window() -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 860})
+        contexts.append(context)
+        return context.new_page()
+
+    yield window
+    for context in contexts:
+        context.close()

@@ -1,0 +1,97 @@
+"""JupyterLab as a person uses it: wait until it is there, run cells, restart, open a terminal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, TimeoutError, expect
+
+OUT = Path(__file__).resolve().parents[1] / "out"
+
+#: Milliseconds to wait for what a busy machine may take its time for.
+PATIENCE = 90_000
+
+
+class Lab:
+    """One tab with a notebook open in it."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.set_default_timeout(PATIENCE)
+        # While perijove is away JupyterLab says so, once; whoever works on has read it.
+        away = page.locator(".jp-Dialog", has_text="Server Connection Error")
+        page.add_locator_handler(away, lambda: away.locator(".jp-mod-accept").click())
+
+    def appears(self) -> Lab:
+        """Wait until the first notebook is open, and its kernel idle."""
+        self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
+        self._choose_kernel()
+        self.kernel_is_idle()
+        return self
+
+    def kernel_is_idle(self) -> None:
+        expect(self._status()).to_have_attribute("data-status", "idle", timeout=PATIENCE)
+
+    def greeting(self) -> str:
+        return self.page.locator(".jp-MarkdownCell .jp-RenderedMarkdown").first.inner_text()
+
+    def run(self, code: str) -> str:
+        """Type code into the last cell, run it, and read what it answers."""
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
+        cell.locator(".cm-content").click()
+        self.page.keyboard.insert_text(code)
+        index = self.page.locator(".jp-Notebook .jp-CodeCell").count() - 1
+        self.page.keyboard.press("Shift+Enter")
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+        expect(cell.locator(".jp-InputArea-prompt")).to_have_text(
+            re.compile(r"\[\d+\]:"), timeout=PATIENCE
+        )
+        return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()).strip()
+
+    def picture_of_last_run(self) -> Locator:
+        return self.page.locator(".jp-OutputArea-output img").last
+
+    def restart_kernel(self) -> None:
+        self.page.locator('[data-command="notebook:restart-kernel"]').first.click()
+        dialog = self.page.locator(".jp-Dialog", has_text="Restart Kernel")
+        dialog.locator(".jp-mod-accept").click()
+        dialog.wait_for(state="detached")
+        self.kernel_is_idle()
+
+    def open_terminal(self) -> None:
+        self.page.locator("#jp-MainMenu").get_by_text("File", exact=True).click()
+        self.page.locator('.lm-Menu [data-type="submenu"]', has_text="New").first.hover()
+        self.page.locator('.lm-Menu [data-command="terminal:create-new"]').click()
+        self._terminal().wait_for()
+
+    def type_into_terminal(self, line: str) -> None:
+        self._terminal().click()
+        self.page.keyboard.type(line)
+        self.page.keyboard.press("Enter")
+
+    def dismiss_news(self) -> None:
+        """JupyterLab asks once whether it may show news."""
+        news = self.page.locator(".Toastify__toast", has_text="Jupyter news")
+        if news.count():
+            news.get_by_role("button", name="No").first.click()
+            news.wait_for(state="detached")
+
+    def screenshot(self, name: str) -> None:
+        OUT.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=OUT / f"{name}.png")
+
+    def _status(self) -> Locator:
+        return self.page.locator(".jp-Notebook-ExecutionIndicator").first
+
+    def _terminal(self) -> Locator:
+        return self.page.locator(".jp-Terminal:not(.lm-mod-hidden) .xterm-screen")
+
+    def _choose_kernel(self) -> None:
+        """A notebook without a kernel's name in it asks for one."""
+        dialog = self.page.locator(".jp-Dialog", has_text="Select Kernel")
+        try:
+            dialog.wait_for(timeout=1500)
+        except TimeoutError:
+            return
+        dialog.locator(".jp-mod-accept").click()
