@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import PACKAGES, FakeControl
-from sites import Visitor, load
+from visits import Visitor, load
 
 
 @pytest.fixture
