@@ -48,6 +48,7 @@ wheel: needs-build $(TOOLS)/ready
 	$(TOOLS)/bin/python python/build/perijove_build.py
 	$(TOOLS)/bin/maturin build --release --locked --out dist
 	$(TOOLS)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist python/pyramid_notebook
+	rm -rf python/perijove/demo
 	@ls dist
 
 # --- tests ------------------------------------------------------------------------------------------

@@ -38,7 +38,10 @@ def prepare_metadata_for_build_editable(directory: str, settings: _Settings = No
 def build_wheel(directory: str, settings: _Settings = None, metadata: str | None = None) -> str:
     put_command()
     put_demo()
-    return str(maturin.build_wheel(directory, settings, metadata))
+    try:
+        return str(maturin.build_wheel(directory, settings, metadata))
+    finally:
+        shutil.rmtree(DEMO)  # in the tree the demo is run from `examples/`
 
 
 def build_editable(directory: str, settings: _Settings = None, metadata: str | None = None) -> str:
