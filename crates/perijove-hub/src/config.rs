@@ -148,6 +148,9 @@ impl Plan {
 
     /// Settings that cannot change while the program runs.
     pub(crate) fn differs_at_the_root(&self, other: &Self) -> Option<&'static str> {
+        if self.site_paths != other.site_paths {
+            return Some("notebook.site-paths");
+        }
         let same = |a: &Path, b: &Path| a == b;
         if self.path != other.path {
             return Some("notebook.path");

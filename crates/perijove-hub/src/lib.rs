@@ -2,9 +2,25 @@
 //!
 //! The hub never carries a notebook's traffic: it edits the routes of the gateway.
 
+mod api;
+mod authority;
+mod clock;
 mod config;
+mod context;
+mod core;
+mod guard;
 mod hub;
+mod launch;
 mod origin;
+mod pages;
+mod phase;
+mod record;
+mod server;
+mod site;
+mod spawn;
+mod store;
+mod user;
 
 pub use config::{Config, Lapse, Mistake, Plan, Setting, Surroundings};
 pub use hub::{Hub, OpenError, ReconfigureError};
+pub use user::{NameError, User};

@@ -1,0 +1,175 @@
+//! The control API: launch, list, show, stop. Described in `docs/reference/control-openapi.yaml`.
+//!
+//! Whoever reaches it has shown the control socket's secret before.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use perijove_gateway::{Response, Service, ServiceRequest};
+use serde_json::{Value, json};
+
+use crate::{
+    context::LaunchRequest,
+    core::Core,
+    launch::{LaunchError, launch, said},
+    phase::Phase,
+    server::View,
+    user::User,
+};
+
+/// How long the end of a notebook is waited for before the answer says that it is stopping.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Answers on the control socket below `/notebooks`.
+#[derive(Debug)]
+pub(crate) struct Api {
+    core: Arc<Core>,
+}
+
+/// An answer that says what is wrong.
+struct Problem {
+    status: u16,
+    error: String,
+    hint: &'static str,
+}
+
+impl Api {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn answer(&self, request: ServiceRequest) -> Response {
+        let head = &request.head;
+        let path = String::from_utf8_lossy(head.path()).into_owned();
+        let answered = match path.strip_prefix("/notebooks") {
+            Some("" | "/") => self.all(head.method()),
+            Some(rest) if rest.starts_with('/') => {
+                self.one(head.method(), rest.trim_start_matches('/'), &request.body).await
+            }
+            _ => Err(problem(404, "there is nothing at this address", "")),
+        };
+        answered.unwrap_or_else(|problem| {
+            let body = json!({"error": problem.error, "hint": problem.hint});
+            answer(problem.status, &body)
+        })
+    }
+
+    fn all(&self, method: &str) -> Result<Response, Problem> {
+        if method != "GET" {
+            return Err(wrong_method());
+        }
+        let all = self.core.all();
+        let running = all.iter().filter(|(_, view)| view.phase != Phase::Absent);
+        let entries: Vec<Value> = running.map(|(user, view)| entry(user, view)).collect();
+        Ok(answer(200, &Value::from(entries)))
+    }
+
+    async fn one(&self, method: &str, path: &str, body: &[u8]) -> Result<Response, Problem> {
+        let (segment, name) = path.split_once('/').unwrap_or((path, ""));
+        let user = User::from_segment(segment.as_bytes()).map_err(LaunchError::Name)?;
+        if !name.is_empty() {
+            return Err(LaunchError::Named.into());
+        }
+        match method {
+            "GET" => self.show(&user),
+            "POST" => self.launch(&user, body).await,
+            "DELETE" => self.stop(&user).await,
+            _ => Err(wrong_method()),
+        }
+    }
+
+    fn show(&self, user: &User) -> Result<Response, Problem> {
+        let server = self.core.server(user).ok_or_else(|| unknown(user))?;
+        let view = server.view();
+        if view.hash.is_none() {
+            return Err(unknown(user));
+        }
+        Ok(answer(200, &entry(user, &view)))
+    }
+
+    async fn launch(&self, user: &User, body: &[u8]) -> Result<Response, Problem> {
+        let request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
+        let launched = launch(&self.core, user, request).await?;
+        let is_ready = launched.phase == Phase::Ready;
+        let body = json!({
+            "url": launched.url,
+            "state": if is_ready { "ready" } else { "starting" },
+            "created": launched.is_created,
+        });
+        Ok(answer(if is_ready { 200 } else { 202 }, &body))
+    }
+
+    async fn stop(&self, user: &User) -> Result<Response, Problem> {
+        let server = self.core.server(user).ok_or_else(|| not_running(user))?;
+        match tokio::time::timeout(PATIENCE, server.stop()).await {
+            Ok(Some(true)) => Ok(answer(200, &entry(user, &server.view()))),
+            Ok(Some(false)) => Err(not_running(user)),
+            Ok(None) => Err(LaunchError::Closing.into()),
+            Err(_) => Ok(answer(202, &entry(user, &server.view()))),
+        }
+    }
+}
+
+impl Service for Api {
+    fn call(&self, request: ServiceRequest) -> Pin<Box<dyn Future<Output = Response> + Send + '_>> {
+        Box::pin(self.answer(request))
+    }
+}
+
+fn entry(user: &User, view: &View) -> Value {
+    json!({
+        "user": user.name(),
+        "name": null,
+        "state": view.phase.as_str(),
+        "url": view.url,
+        "started": view.started,
+        "pid": view.process,
+        "folder": view.folder,
+        "kill_at": view.kill_at,
+        "context_hash": view.hash,
+        "log": view.log,
+        "reason": view.reason,
+        "last_lines": view.last_lines,
+    })
+}
+
+fn answer(status: u16, body: &Value) -> Response {
+    let mut answer = Response::new(status, "application/json", body.to_string());
+    answer.fields.push("Cache-Control", "no-store");
+    answer
+}
+
+fn problem(status: u16, error: impl Into<String>, hint: &'static str) -> Problem {
+    Problem { status, error: error.into(), hint }
+}
+
+fn wrong_method() -> Problem {
+    problem(405, "this address does not take this method", "")
+}
+
+fn unknown(user: &User) -> Problem {
+    problem(404, format!("no notebook of `{user}` is known"), "launch one first")
+}
+
+fn not_running(user: &User) -> Problem {
+    problem(404, format!("no notebook of `{user}` is running"), "")
+}
+
+impl From<LaunchError> for Problem {
+    fn from(failure: LaunchError) -> Self {
+        use LaunchError as E;
+        let (status, hint) = match &failure {
+            E::Name(_) => (400, "give the user's name percent-encoded, as one segment"),
+            E::Context(_) => (400, "see docs/reference/control-openapi.yaml"),
+            E::Named => (422, "leave the notebook's name out"),
+            E::NoPython { .. } => (422, "set `python` in the table [notebook] of perijove.toml"),
+            E::TooMany { .. } => (503, "stop one, or raise `notebook.max-notebooks`"),
+            E::Store(_) => (503, "free some room; what runs goes on"),
+            E::Folder(_) => (503, "see that the folder of notebooks can be written"),
+            E::NoRandomness | E::Closing => (503, "try again"),
+        };
+        Self { status, error: said(&failure), hint }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+//! Asks the site who a request belongs to, and remembers its answer for as long as it allows.
+//!
+//! Every request below the path of notebooks is first put to the site as a question: a GET of the
+//! same path. A *yes* is 200 with `Perijove-User`. No answer at all is not a no: what stands open
+//! goes on for a while, what is new has to wait.
+
+use std::{sync::Arc, time::Duration};
+
+use perijove_gateway::{Client, FieldBlock, Head, Response};
+use tokio::time::Instant;
+
+use crate::{spawn::Pending, user::User};
+
+mod answer;
+mod kept;
+mod key;
+mod question;
+mod under_way;
+
+pub(crate) use answer::Answer;
+
+use answer::Meaning;
+use kept::{Kept, Yes as KeptYes};
+use key::{Key, Varying};
+use under_way::{Answered, UnderWay};
+
+/// How long the site may take over a question.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a yes to a GET is kept when the site does not say.
+const KEPT: Duration = Duration::from_secs(5);
+/// How often an open connection is asked about when the site does not say: with the time that a
+/// fresh yes may be old, below five seconds.
+const AGAIN: Duration = Duration::from_millis(3500);
+/// How old a yes may be for an open connection when the site does not say.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long an open connection lives on its last yes while the site is silent.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// Whoever can be asked.
+pub(crate) trait Site: Send + Sync + std::fmt::Debug {
+    /// `None` when no answer came: nobody there, or a failure on the way.
+    fn ask<'a>(&'a self, question: Head, client: &'a Client) -> Pending<'a, Option<Answer>>;
+}
+
+/// The site, with what it has said lately.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    site: Arc<dyn Site>,
+    varying: Varying,
+    kept: Kept,
+    under_way: UnderWay,
+}
+
+/// What the site is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) client: &'a Client,
+    /// Whose notebook the path means, in the canonical form; empty where it names nobody.
+    pub(crate) owner: &'a str,
+    /// Whether it is about a connection that is open already.
+    pub(crate) is_open: bool,
+}
+
+/// What the site says to one request.
+#[derive(Debug)]
+pub(crate) enum Word {
+    Yes(Yes),
+    /// The site lets pass, but names no user: nobody is let in.
+    Nobody,
+    /// Its own answer, to be passed on.
+    No(Response),
+    /// No answer at all.
+    Silence,
+}
+
+/// The site knows who asks.
+#[derive(Debug)]
+pub(crate) struct Yes {
+    pub(crate) user: User,
+    /// Cookies that the site has set along with its answer.
+    pub(crate) cookies: FieldBlock,
+    /// When an open connection is to be asked about again.
+    pub(crate) ask_again: Duration,
+}
+
+impl Authority {
+    pub(crate) fn new(site: Arc<dyn Site>) -> Self {
+        Self {
+            site,
+            varying: Varying::default(),
+            kept: Kept::default(),
+            under_way: UnderWay::default(),
+        }
+    }
+
+    pub(crate) async fn ask(&self, asked: Asked<'_>) -> Word {
+        let key = self.varying.key(&asked);
+        let now = Instant::now();
+        if let Some(yes) = self.kept.get(&key).filter(|yes| yes.holds(now, asked.is_open)) {
+            return Word::Yes(yes.word(now, FieldBlock::new()));
+        }
+        let answered = tokio::time::timeout(PATIENCE, self.answer(&key, &asked)).await;
+        let Ok(Some((asked_at, answer))) = answered else { return self.silence(&key, &asked) };
+        match answer.meaning() {
+            Meaning::Yes { user, lifetime } => {
+                let is_change = !matches!(asked.head.method(), "GET" | "HEAD");
+                let yes = KeptYes { user, asked_at, lifetime, is_change };
+                let word = yes.word(asked_at, answer.cookies());
+                // What the answer varies with may be new: then it has another key from now on.
+                if self.varying.learn(answer.varies_with()) {
+                    self.kept.put(self.varying.key(&asked), yes);
+                }
+                Word::Yes(word)
+            }
+            Meaning::Nobody => self.forget(&key, Word::Nobody),
+            Meaning::No => self.forget(&key, Word::No(answer.pass_on())),
+            Meaning::Silence => self.silence(&key, &asked),
+        }
+    }
+
+    /// The site's answer; equal questions that are under way are put once.
+    async fn answer(&self, key: &Key, asked: &Asked<'_>) -> Option<Answered> {
+        let ask = async {
+            let asked_at = Instant::now();
+            let question = question::put(asked.head, asked.client)?;
+            let answer = self.site.ask(question, asked.client).await?;
+            Some((asked_at, Arc::new(answer)))
+        };
+        self.under_way.once(key, ask).await
+    }
+
+    fn silence(&self, key: &Key, asked: &Asked<'_>) -> Word {
+        let now = Instant::now();
+        let last = self.kept.get(key).filter(|yes| asked.is_open && yes.outlasts_silence(now));
+        last.map_or(Word::Silence, |yes| {
+            Word::Yes(Yes { ask_again: AGAIN, ..yes.word(now, FieldBlock::new()) })
+        })
+    }
+
+    fn forget(&self, key: &Key, word: Word) -> Word {
+        self.kept.remove(key);
+        word
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! What all parts of the hub share: the plan, the servers, the routes they have.
+
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use perijove_gateway::{
+    Confinement, CookieNames, Guard, Limits, Protocol, Rewrite, Route, Routes, Secret, Service,
+    Target, Upstream, UpstreamAddress, UpstreamSettings, Upstreams,
+};
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::Plan,
+    launch::LaunchError,
+    record::{Record, Token},
+    server::{Server, View, task::Task},
+    spawn::{Place, Spawner},
+    store::Saver,
+    user::User,
+};
+
+/// Bytes of a request's body on its way to a notebook.
+pub(crate) const BODY: u64 = 2 << 30;
+/// A notebook may think for long: it converts documents, reads large files.
+const RESPONSE_TIME: Duration = Duration::from_secs(600);
+
+/// Shared by the hub, its tasks, its pages and its guard.
+pub(crate) struct Core {
+    pub(crate) plan: ArcSwap<Plan>,
+    pub(crate) spawner: Arc<dyn Spawner>,
+    pub(crate) saver: Saver,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    routes: Routes,
+    /// The runtime on which servers are looked after: their processes are started from its thread.
+    runtime: Handle,
+    /// Held for the length of one look or one change.
+    servers: Mutex<HashMap<User, Server>>,
+    seats: Arc<AtomicUsize>,
+    /// The guard and the pages of every notebook, once they are made.
+    front: Mutex<Option<Front>>,
+}
+
+/// What stands before notebooks.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub(crate) guard: Arc<dyn Guard>,
+    pub(crate) pages: Arc<dyn Service>,
+    /// What the site sets as cookies, which no notebook may touch.
+    pub(crate) site_cookies: Arc<CookieNames>,
+}
+
+/// The right to be one of the notebooks that run; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Core {
+    pub(crate) fn new(
+        plan: Plan,
+        routes: Routes,
+        saver: Saver,
+        spawner: Arc<dyn Spawner>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            plan: ArcSwap::from_pointee(plan),
+            spawner,
+            saver,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            routes,
+            runtime: Handle::current(),
+            servers: Mutex::default(),
+            seats: Arc::default(),
+            front: Mutex::default(),
+        })
+    }
+
+    /// A seat among the notebooks that run.
+    pub(crate) fn seat(&self) -> Result<Seat, LaunchError> {
+        let limit = self.plan.load().max_notebooks;
+        let take = |taken: usize| (taken < limit).then_some(taken + 1);
+        match self.seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
+            Ok(_) => Ok(Seat(self.seats.clone())),
+            Err(_) => Err(LaunchError::TooMany { limit }),
+        }
+    }
+
+    /// A seat for a notebook that runs already.
+    pub(crate) fn seat_anyway(&self) -> Seat {
+        self.seats.fetch_add(1, Ordering::AcqRel);
+        Seat(self.seats.clone())
+    }
+
+    pub(crate) fn server(&self, user: &User) -> Option<Server> {
+        self.servers().get(user).cloned()
+    }
+
+    /// All servers, in the order of their users' names.
+    pub(crate) fn all(&self) -> Vec<(User, View)> {
+        let mut all: Vec<_> =
+            self.servers().iter().map(|(user, server)| (user.clone(), server.view())).collect();
+        all.sort_by(|a, b| a.0.cmp(&b.0));
+        all
+    }
+
+    /// The server of a user, whose task is begun when there is none yet.
+    pub(crate) fn server_or_new(self: &Arc<Self>, user: &User) -> Server {
+        let mut servers = self.servers();
+        if let Some(server) = servers.get(user) {
+            return server.clone();
+        }
+        let server = self.begin(user, None);
+        servers.insert(user.clone(), server.clone());
+        server
+    }
+
+    /// Takes up what an earlier process has left.
+    pub(crate) fn adopt(self: &Arc<Self>, record: Record) {
+        let user = record.user.clone();
+        let server = self.begin(&user, Some(record));
+        self.servers().insert(user, server);
+    }
+
+    fn begin(self: &Arc<Self>, user: &User, record: Option<Record>) -> Server {
+        let place = Place::new(&self.plan.load(), user);
+        let (server, messages, view) = Server::new(View::blank(&place));
+        let mut task = Task::new(self.clone(), user.clone(), place, messages, view);
+        if let Some(record) = record {
+            task.adopt(record);
+        }
+        self.tasks.spawn_on(task.run(), &self.runtime);
+        server
+    }
+
+    /// Runs something beside the servers, until the hub ends.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn_on(task, &self.runtime);
+    }
+
+    fn servers(&self) -> MutexGuard<'_, HashMap<User, Server>> {
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets what stands before every notebook.
+    pub(crate) fn set_front(&self, front: Front) {
+        *self.front.lock().unwrap_or_else(PoisonError::into_inner) = Some(front);
+    }
+
+    fn front(&self) -> Option<Front> {
+        self.front.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets requests through to a notebook.
+    pub(crate) fn open_door(&self, user: &User, place: &Place, token: &Token) {
+        let Some(front) = self.front() else { return };
+        let settings = UpstreamSettings {
+            wait: Duration::from_secs(10),
+            queue: 1024,
+            connect_time: Duration::from_secs(5),
+        };
+        let upstreams = Upstreams::new(settings);
+        upstreams.add(Upstream {
+            address: UpstreamAddress::Unix(place.socket.clone()),
+            protocol: Protocol::Http1,
+            capacity: None,
+            account: Some(rustix::process::getuid().as_raw()),
+        });
+        let mut route = Route::new(Target::Proxy { files: Arc::new([]), upstreams });
+        route.guard = Some(front.guard.clone());
+        route.limits = Limits { body: BODY, response_time: RESPONSE_TIME };
+        // What the client sends as Authorization is meant for the site.
+        route.rewrite = Rewrite {
+            remove: Arc::new(["authorization".to_owned()]),
+            set: Arc::new([(
+                "authorization".to_owned(),
+                Secret::new(format!("token {}", token.reveal())),
+            )]),
+        };
+        let confinement =
+            Confinement::new(place.address.clone()).beside(front.site_cookies.clone());
+        route.confinement = Some(Arc::new(confinement));
+        self.routes.insert(None, &place.address, route);
+        self.routes.insert(None, &own_pages(place), front.route());
+        tracing::debug!(user = user.name(), address = place.address, "route inserted");
+    }
+
+    /// Lets no more requests through: they come to the hub's own pages from now on.
+    pub(crate) fn close_door(&self, place: &Place) {
+        self.routes.remove(None, &place.address);
+        self.routes.remove(None, &own_pages(place));
+    }
+
+    /// Removes the socket of a notebook that has ended.
+    pub(crate) async fn clear(&self, place: &Place) {
+        self.close_door(place);
+        let place = place.clone();
+        let cleared = tokio::task::spawn_blocking(move || {
+            fs::remove_file(&place.socket).ok();
+            fs::remove_dir(&place.socket_folder).ok();
+        });
+        cleared.await.ok();
+    }
+}
+
+impl Front {
+    /// The route to the hub's own pages.
+    pub(crate) fn route(&self) -> Route {
+        let mut route = Route::new(Target::Service(self.pages.clone()));
+        route.guard = Some(self.guard.clone());
+        // As much as a notebook takes, so that the limit does not tell whether one is there.
+        route.limits.body = BODY;
+        route
+    }
+}
+
+/// Where the hub's own pages about a notebook lie, also while it runs.
+fn own_pages(place: &Place) -> String {
+    format!("{}-/", place.address)
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,113 @@
+//! May this request pass to a notebook? Its spelling, where it comes from, whose it is.
+//!
+//! A notebook server's own checks of Origin and XSRF are off, so these are the only ones.
+
+use std::{pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use perijove_gateway::{Guard, Head, Pass, Question, Response, Verdict};
+
+use crate::{
+    authority::{Asked, Authority, Word},
+    config::Plan,
+    core::Core,
+    pages,
+    user::User,
+};
+
+mod address;
+mod fetch;
+
+use address::{Address, read_address};
+use fetch::{Fetch, judge};
+
+/// Guards all that lies below the path of notebooks.
+#[derive(Debug)]
+pub(crate) struct Door {
+    core: Arc<Core>,
+    authority: Authority,
+}
+
+impl Door {
+    pub(crate) fn new(core: Arc<Core>, authority: Authority) -> Self {
+        Self { core, authority }
+    }
+
+    async fn verdict(&self, question: Question<'_>) -> Verdict {
+        let Question { head, client, is_open } = question;
+        let plan = self.core.plan.load_full();
+        let address = read_address(&plan, head);
+        if !is_open {
+            if let Some(target) = &address.respelled {
+                return respell(head, target);
+            }
+            if let Err(refusal) = check_manners(&plan, question) {
+                return refuse(refusal);
+            }
+        }
+        let owner = address.owner_in(&plan);
+        let asked = Asked { head, client, owner: &owner, is_open };
+        match self.authority.ask(asked).await {
+            Word::Yes(yes) if address.admits(&yes.user) => Verdict::Pass(Pass {
+                subject: Some(yes.user.name().into()),
+                fields: yes.cookies,
+                ask_again: Some(yes.ask_again),
+            }),
+            Word::Yes(_) | Word::Nobody => refuse(pages::not_yours(head)),
+            Word::No(answer) => refuse(answer),
+            Word::Silence => refuse(pages::no_word(head)),
+        }
+    }
+}
+
+impl Guard for Door {
+    fn check<'a>(
+        &'a self,
+        question: Question<'a>,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        Box::pin(self.verdict(question))
+    }
+}
+
+impl Address {
+    /// The owner's name as it stands in addresses; empty where there is none.
+    fn owner_in(&self, plan: &Plan) -> String {
+        match &self.owner {
+            address::Owner::User(owner) => owner.canonical(&plan.site_paths),
+            address::Owner::Asker | address::Owner::Nobody => String::new(),
+        }
+    }
+
+    /// Whether this is the one user who may pass: the owner, or anybody where the path names
+    /// nobody and leads to the asker's own.
+    fn admits(&self, user: &User) -> bool {
+        match &self.owner {
+            address::Owner::Asker => true,
+            address::Owner::User(owner) => owner == user,
+            address::Owner::Nobody => false,
+        }
+    }
+}
+
+fn refuse(answer: Response) -> Verdict {
+    Verdict::Refuse(Box::new(answer))
+}
+
+/// A page is told its right address; whatever a redirect would not serve (a body, a websocket) or
+/// would repeat (a secret in the query) is sent on without a word.
+fn respell(head: &Head, target: &address::Respelled) -> Verdict {
+    let is_page = matches!(head.method(), "GET" | "HEAD") && head.get("upgrade").is_none();
+    if is_page && target.is_path_changed {
+        return refuse(Response::redirect(308, &target.target));
+    }
+    Verdict::Reroute(Bytes::copy_from_slice(target.target.as_bytes()))
+}
+
+fn check_manners(plan: &Plan, question: Question<'_>) -> Result<(), Response> {
+    let Question { head, client, .. } = question;
+    if client.is_exposed() && !plan.insecure {
+        return Err(pages::in_the_clear(head));
+    }
+    let fetch = Fetch::read(head, client);
+    judge(&fetch, &plan.allow_origin).map_err(|reason| pages::foreign(head, reason))
+}

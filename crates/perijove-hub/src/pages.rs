@@ -1,0 +1,118 @@
+//! The hub's own pages: a notebook that starts, failed, is not there, is somebody else's.
+
+use std::{pin::Pin, sync::Arc};
+
+use perijove_gateway::{Body, Head, Response, Service, ServiceRequest};
+
+use crate::{
+    config::Plan,
+    core::Core,
+    launch::{LaunchError, launch_again},
+    phase::Phase,
+    server::View,
+    user::User,
+};
+
+mod events;
+mod render;
+
+pub(crate) use render::{foreign, in_the_clear, no_word, not_yours};
+
+use render::{absent, error, failed, progress, too_many};
+
+/// Answers below the path of notebooks where no notebook does.
+#[derive(Debug)]
+pub(crate) struct Pages {
+    core: Arc<Core>,
+}
+
+/// What is asked for, below a user's address.
+enum Wanted<'a> {
+    Events,
+    Start,
+    /// A page of Jupyter's; what follows the user's address.
+    Page(&'a str),
+}
+
+impl Pages {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+
+    async fn answer(&self, request: ServiceRequest) -> Response {
+        let head = &request.head;
+        let Some(user) = request.subject.as_deref().and_then(|name| User::new(name).ok()) else {
+            return not_yours(head);
+        };
+        let plan = self.core.plan.load_full();
+        let path = String::from_utf8_lossy(head.path()).into_owned();
+        let address = format!("{}{}/", plan.path, user.canonical(&plan.site_paths));
+        let Some(below) = path.strip_prefix(&address) else {
+            return to_own(head, &plan, &path, &address);
+        };
+        let wanted = match below {
+            "-/progress" => Wanted::Events,
+            "-/start" => Wanted::Start,
+            other => Wanted::Page(other),
+        };
+        let view = self.core.server(&user).map(|server| server.view());
+        match wanted {
+            Wanted::Events => events::answer(&self.core, &user),
+            Wanted::Start if head.method() == "POST" => self.start(head, &user, &address).await,
+            Wanted::Start => Response::redirect(303, &address),
+            Wanted::Page(below) => page(head, view.as_ref(), &address, below),
+        }
+    }
+
+    async fn start(&self, head: &Head, user: &User, address: &str) -> Response {
+        match launch_again(&self.core, user).await {
+            Some(Ok(launched)) => Response::redirect(303, &launched.url),
+            Some(Err(LaunchError::TooMany { .. })) => too_many(head),
+            Some(Err(failure)) => error(head, 503, &failure),
+            None => Response::redirect(303, address),
+        }
+    }
+}
+
+impl Service for Pages {
+    fn call(&self, request: ServiceRequest) -> Pin<Box<dyn Future<Output = Response> + Send + '_>> {
+        Box::pin(self.answer(request))
+    }
+}
+
+/// A path that names nobody leads to the asker's own notebook.
+fn to_own(head: &Head, plan: &Plan, path: &str, address: &str) -> Response {
+    let below = path.strip_prefix(&plan.path).unwrap_or_default().trim_start_matches('/');
+    // The own address without its last slash is that address.
+    let is_own = address.trim_end_matches('/') == path;
+    let below = if is_own { "" } else { below };
+    if !matches!(head.method(), "GET" | "HEAD") {
+        return render::not_here(head);
+    }
+    let query = head.query().map(|query| format!("?{}", String::from_utf8_lossy(query)));
+    Response::redirect(302, &format!("{address}{below}{}", query.unwrap_or_default()))
+}
+
+/// What stands in a notebook's place while there is none.
+fn page(head: &Head, view: Option<&View>, address: &str, below: &str) -> Response {
+    let Some(view) = view else { return absent(head, None) };
+    match view.phase {
+        Phase::Starting | Phase::Stopping => {
+            // Whoever came for the front page goes on to what the launch opens.
+            let is_front = below.is_empty() || view.url.strip_prefix(address) == Some(below);
+            progress(head, view, is_front)
+        }
+        Phase::Ready => arrived(head),
+        Phase::Failed => failed(head, view),
+        Phase::Absent | Phase::Lost => absent(head, Some(view)),
+    }
+}
+
+/// The notebook became ready between the look at the routes and here: the same once more.
+fn arrived(head: &Head) -> Response {
+    let target = String::from_utf8_lossy(head.target());
+    let mut again = Response::redirect(307, &target);
+    again.fields.push("Cache-Control", "no-store");
+    again.body = Body::Empty;
+    again
+}

@@ -1,0 +1,247 @@
+//! Each page, for a person as HTML and for a program as JSON.
+
+use std::{error::Error, sync::LazyLock};
+
+use minijinja::{Environment, Value, context};
+use perijove_gateway::{Head, Response};
+
+use crate::{launch::said, phase::Phase, server::View, user::hex};
+
+static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut environment = Environment::new();
+    environment.add_filter("capitalize_first", capitalize_first);
+    for (name, source) in [
+        ("base.html", include_str!("../templates/base.html")),
+        ("absent.html", include_str!("../templates/absent.html")),
+        ("failed.html", include_str!("../templates/failed.html")),
+        ("message.html", include_str!("../templates/message.html")),
+        ("progress.html", include_str!("../templates/progress.html")),
+    ] {
+        if let Err(error) = environment.add_template(name, source) {
+            tracing::error!(name, %error, "a template is broken");
+        }
+    }
+    environment
+});
+
+/// A page that says one thing.
+struct Message<'a> {
+    status: u16,
+    title: &'a str,
+    text: &'a str,
+    hint: &'a str,
+    back: Option<(&'a str, &'a str)>,
+}
+
+/// Somebody else's notebook: word for word the same whether that user exists or not, runs a
+/// notebook or not.
+pub(crate) fn not_yours(head: &Head) -> Response {
+    message(
+        head,
+        &Message {
+            status: 403,
+            title: "This notebook is not yours",
+            text: "You are signed in as somebody who may not open what lies here.",
+            hint: "",
+            back: Some(("/", "Go to the site")),
+        },
+    )
+}
+
+/// The site gives no answer.
+pub(crate) fn no_word(head: &Head) -> Response {
+    let mut answer = message(
+        head,
+        &Message {
+            status: 503,
+            title: "One moment",
+            text: "The site does not say yet who may pass here.",
+            hint: "Try again in a few seconds.",
+            back: None,
+        },
+    );
+    answer.fields.push("Retry-After", "2");
+    answer
+}
+
+/// Plain HTTP from beyond this machine.
+pub(crate) fn in_the_clear(head: &Head) -> Response {
+    message(
+        head,
+        &Message {
+            status: 403,
+            title: "Notebooks need HTTPS",
+            text: "What is typed here runs as code, so it does not travel in the clear.",
+            hint: "Open the site by https. On a network that is safe, `insecure = true` in the table \
+               [notebook] of perijove.toml lifts this.",
+            back: None,
+        },
+    )
+}
+
+/// A request that another site has caused.
+pub(crate) fn foreign(head: &Head, reason: &str) -> Response {
+    message(
+        head,
+        &Message {
+            status: 403,
+            title: "Not from there",
+            text: "This request comes from another site than this one.",
+            hint: reason,
+            back: None,
+        },
+    )
+}
+
+/// A change that is asked for where there is nothing to be changed.
+pub(super) fn not_here(head: &Head) -> Response {
+    message(
+        head,
+        &Message {
+            status: 404,
+            title: "Nothing here",
+            text: "There is nothing at this address.",
+            hint: "",
+            back: Some(("/", "Go to the site")),
+        },
+    )
+}
+
+pub(super) fn too_many(head: &Head) -> Response {
+    let mut answer = message(
+        head,
+        &Message {
+            status: 503,
+            title: "Too many notebooks are running",
+            text: "Each place is taken. Try again when somebody has shut theirs down.",
+            hint: "",
+            back: Some(("/", "Go to the site")),
+        },
+    );
+    answer.fields.push("Retry-After", "30");
+    answer
+}
+
+/// A launch that failed for a reason of ours.
+pub(super) fn error(head: &Head, status: u16, error: &dyn Error) -> Response {
+    let text = format!("{}.", capitalize_first(&said(error)));
+    let title = "Your notebook cannot be started now";
+    message(head, &Message { status, title, text: &text, hint: "", back: None })
+}
+
+/// A notebook that starts, or stops to start anew. `is_front` when the visitor is to be led on to
+/// what the launch opens, else to the same address again.
+pub(super) fn progress(head: &Head, view: &View, is_front: bool) -> Response {
+    let (title, text) = match view.phase {
+        Phase::Stopping => ("Your notebook is stopping", "the notebook is stopping"),
+        _ => ("Your notebook is starting", "the notebook is starting"),
+    };
+    let mut answer = if wants_page(head) {
+        let nonce = nonce();
+        let values = context! {
+            title, is_front,
+            nonce => nonce.as_str(),
+            events => format!("{}-/progress", view.address),
+        };
+        render(200, "progress.html", values, &nonce)
+    } else {
+        json(503, text, "try again in a moment")
+    };
+    answer.fields.push("Retry-After", "1");
+    answer
+}
+
+pub(super) fn absent(head: &Head, view: Option<&View>) -> Response {
+    if !wants_page(head) {
+        return json(404, "the notebook is not running", "open it from the site");
+    }
+    let start = view.filter(|view| view.again.is_some());
+    let values = context! {
+        title => "Your notebook is not running",
+        reason => view.and_then(|view| view.reason.clone()),
+        lines => view.map(|view| view.last_lines.join("\n")),
+        start => start.map(|view| format!("{}-/start", view.address)),
+    };
+    render(404, "absent.html", values, "")
+}
+
+pub(super) fn failed(head: &Head, view: &View) -> Response {
+    let reason = view.reason.clone().unwrap_or_default();
+    if !wants_page(head) {
+        return json(502, &format!("the notebook did not start: {reason}"), "");
+    }
+    let values = context! {
+        title => "Your notebook did not start",
+        reason,
+        lines => view.last_lines.join("\n"),
+        start => format!("{}-/start", view.address),
+    };
+    render(502, "failed.html", values, "")
+}
+
+fn message(head: &Head, message: &Message<'_>) -> Response {
+    if !wants_page(head) {
+        return json(message.status, message.text, message.hint);
+    }
+    let values = context! {
+        title => message.title,
+        text => message.text,
+        hint => message.hint,
+        back => message.back.map(|back| back.0),
+        back_text => message.back.map(|back| back.1),
+    };
+    render(message.status, "message.html", values, "")
+}
+
+/// Whether the client would rather see a page than data.
+fn wants_page(head: &Head) -> bool {
+    head.get("accept").is_some_and(|accept| {
+        let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
+        accept.split(',').any(|kind| kind.trim().starts_with("text/html"))
+    })
+}
+
+fn json(status: u16, error: &str, hint: &str) -> Response {
+    // Jupyter's own pages look for `message`.
+    let body = serde_json::json!({"error": error, "message": error, "hint": hint});
+    let mut answer = Response::new(status, "application/json", body.to_string());
+    answer.fields.push("Cache-Control", "no-store");
+    answer
+}
+
+fn render(status: u16, name: &str, values: Value, nonce: &str) -> Response {
+    let rendered = TEMPLATES.get_template(name).and_then(|template| template.render(values));
+    let text = rendered.unwrap_or_else(|error| {
+        tracing::error!(name, %error, "a page could not be made");
+        "This page could not be made.".to_owned()
+    });
+    let mut answer = Response::new(status, "text/html; charset=utf-8", text);
+    let script =
+        if nonce.is_empty() { String::new() } else { format!("script-src 'nonce-{nonce}'; ") };
+    let policy = format!(
+        "default-src 'none'; style-src 'unsafe-inline'; {script}connect-src 'self'; \
+         form-action 'self'; frame-ancestors 'self'; base-uri 'none'"
+    );
+    answer.fields.push("Content-Security-Policy", policy);
+    answer.fields.push("Cache-Control", "no-store");
+    answer.fields.push("Referrer-Policy", "same-origin");
+    answer.fields.push("X-Content-Type-Options", "nosniff");
+    answer
+}
+
+fn nonce() -> String {
+    let mut bytes = [0; 16];
+    // Without randomness the page works by its refresh only: the policy then names no script.
+    if getrandom::fill(&mut bytes).is_err() {
+        return String::new();
+    }
+    hex(&bytes)
+}
+
+fn capitalize_first(text: &str) -> String {
+    let mut rest = text.chars();
+    rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! One notebook server: the handle that others hold, and what they see of it.
+//!
+//! One task owns each server and makes all its moves (`server/task.rs`); everybody else sends it
+//! messages and looks at its view.
+
+use std::path::PathBuf;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    launch::{LaunchError, Launched},
+    phase::Phase,
+    record::{Launch, Record},
+};
+
+pub(crate) mod task;
+
+/// Messages that may wait for one server.
+const MAILBOX: usize = 32;
+
+/// A server as others hold it.
+#[derive(Clone, Debug)]
+pub(crate) struct Server {
+    mailbox: mpsc::Sender<Message>,
+    view: watch::Receiver<View>,
+}
+
+/// What a server is asked to do.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Run this, or go on when the same runs already.
+    Launch { launch: Launch, file: String, reply: oneshot::Sender<Result<Launched, LaunchError>> },
+    /// End it, if it runs; the reply comes when it has ended, and says whether it ran.
+    Stop { reply: oneshot::Sender<bool> },
+}
+
+/// What others see of a server.
+#[derive(Clone, Debug)]
+pub(crate) struct View {
+    pub(crate) phase: Phase,
+    /// Where the notebook's address begins.
+    pub(crate) address: String,
+    /// The page to open.
+    pub(crate) url: String,
+    /// Seconds since the Unix epoch; `None` when it does not run.
+    pub(crate) started: Option<u64>,
+    pub(crate) process: Option<i32>,
+    pub(crate) kill_at: Option<u64>,
+    /// `None` when it was never launched.
+    pub(crate) hash: Option<String>,
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) log: PathBuf,
+    /// How it ended, when it is absent or failed.
+    pub(crate) reason: Option<String>,
+    pub(crate) last_lines: Vec<String>,
+    /// What could be started again.
+    pub(crate) again: Option<Launch>,
+}
+
+impl Server {
+    pub(super) fn new(view: View) -> (Self, mpsc::Receiver<Message>, watch::Sender<View>) {
+        let (mailbox, messages) = mpsc::channel(MAILBOX);
+        let (sender, view) = watch::channel(view);
+        (Self { mailbox, view }, messages, sender)
+    }
+
+    pub(crate) fn view(&self) -> View {
+        self.view.borrow().clone()
+    }
+
+    /// Follows the views to come.
+    pub(crate) fn follow(&self) -> watch::Receiver<View> {
+        self.view.clone()
+    }
+
+    pub(crate) async fn launch(
+        &self,
+        launch: Launch,
+        file: String,
+    ) -> Result<Launched, LaunchError> {
+        let (reply, answer) = oneshot::channel();
+        let message = Message::Launch { launch, file, reply };
+        self.mailbox.send(message).await.map_err(|_| LaunchError::Closing)?;
+        answer.await.map_err(|_| LaunchError::Closing)?
+    }
+
+    /// Ends it; says whether it ran. `None` when perijove itself is ending.
+    pub(crate) async fn stop(&self) -> Option<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::Stop { reply }).await.ok()?;
+        answer.await.ok()
+    }
+}
+
+impl View {
+    /// A server that was never launched.
+    pub(crate) fn blank(place: &crate::spawn::Place) -> Self {
+        Self {
+            phase: Phase::Absent,
+            address: place.address.clone(),
+            url: place.address.clone(),
+            started: None,
+            process: None,
+            kill_at: None,
+            hash: None,
+            folder: None,
+            log: place.log.clone(),
+            reason: None,
+            last_lines: Vec::new(),
+            again: None,
+        }
+    }
+
+    pub(crate) fn of(record: &Record, place: &crate::spawn::Place) -> Self {
+        let runs = record.handle.as_ref().filter(|_| record.phase.is_active());
+        let started = runs.map(|handle| handle.started);
+        let launch = record.next.as_ref().unwrap_or(&record.launch);
+        let kill_timeout = record.launch.kill_timeout;
+        let ended = record.ended.as_ref().filter(|_| !record.phase.is_active());
+        Self {
+            phase: record.phase,
+            url: launch.url(&place.address),
+            address: place.address.clone(),
+            started,
+            process: runs.map(|handle| handle.process),
+            kill_at: started.filter(|_| kill_timeout > 0).map(|at| at.saturating_add(kill_timeout)),
+            hash: Some(launch.hash.clone()),
+            folder: Some(launch.folder.clone()),
+            log: place.log.clone(),
+            reason: ended.map(|ended| ended.reason.clone()),
+            last_lines: ended.map(|ended| ended.last_lines.clone()).unwrap_or_default(),
+            again: (!record.phase.is_active()).then(|| record.launch.clone()),
+        }
+    }
+}

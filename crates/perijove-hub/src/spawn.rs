@@ -1,0 +1,116 @@
+//! Where notebooks run: the seam behind which a process here, or elsewhere, is started.
+
+use std::{fmt, path::PathBuf, pin::Pin, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::{
+    config::Plan,
+    record::{Ended, Launch, Token},
+    user::User,
+};
+
+mod folder;
+mod local;
+mod probe;
+
+pub(crate) use folder::{ensure_notebook, prepare, startup_path};
+pub(crate) use local::Local;
+pub(crate) use probe::{ProbeError, probe};
+
+pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Starts notebook servers, finds them again, and ends them.
+pub(crate) trait Spawner: Send + Sync + fmt::Debug {
+    /// Starts a server; its handle is noted at once, so that a crash here loses nothing.
+    fn start<'a>(&'a self, start: Start<'a>) -> Pending<'a, Result<Handle, SpawnError>>;
+
+    /// The server of that place which was started although nobody noted its handle.
+    fn find(&self, place: &Place) -> Option<Handle>;
+
+    fn poll(&self, place: &Place, handle: &Handle) -> Status;
+
+    /// Waits until it has ended, however that comes.
+    fn ended<'a>(&'a self, place: &'a Place, handle: &'a Handle) -> Pending<'a, ()>;
+
+    /// Ends it and all that it started: politely for so long, then at once.
+    fn stop<'a>(
+        &'a self,
+        handle: &'a Handle,
+        within: Duration,
+    ) -> Pending<'a, Result<(), SpawnError>>;
+
+    /// What it printed last.
+    fn last_lines(&self, place: &Place) -> Vec<String>;
+}
+
+/// All that a start needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) user: &'a User,
+    pub(crate) place: &'a Place,
+    pub(crate) launch: &'a Launch,
+    pub(crate) token: &'a Token,
+}
+
+/// What names a running server, also to a later perijove.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Handle {
+    /// For people: the process that holds the server.
+    pub(crate) process: i32,
+    /// Seconds since the Unix epoch.
+    pub(crate) started: u64,
+    /// The spawner's own.
+    pub(crate) detail: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Running,
+    Ended(Ended),
+}
+
+/// The paths of one user's notebook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Where its address begins: `/notebook/ada/`.
+    pub(crate) address: String,
+    /// The folder of its socket, which the user cannot write.
+    pub(crate) socket_folder: PathBuf,
+    pub(crate) socket: PathBuf,
+    /// Its folder of ours, with its log and its guardian's record.
+    pub(crate) state: PathBuf,
+    pub(crate) log: PathBuf,
+    pub(crate) status: PathBuf,
+}
+
+impl Place {
+    pub(crate) fn new(plan: &Plan, user: &User) -> Self {
+        let short = user.short_name();
+        let socket_folder = plan.runtime_folder.join("notebook").join(&short);
+        let state = plan.state_folder.join("notebooks").join(&short);
+        Self {
+            address: format!("{}{}/", plan.path, user.canonical(&plan.site_paths)),
+            socket: socket_folder.join("sock"),
+            socket_folder,
+            log: state.join("notebook.stderr.log"),
+            status: state.join("status.json"),
+            state,
+        }
+    }
+}
+
+/// Why a server was not started or not stopped.
+#[derive(Debug, Error)]
+pub(crate) enum SpawnError {
+    #[error("{what} {path}")]
+    File { what: &'static str, path: String, source: std::io::Error },
+    #[error("could not start the notebook's guardian")]
+    Guardian(#[source] perijove_process::guardian::StartError),
+    #[error("could not stop the notebook")]
+    Stop(#[source] perijove_process::guardian::StopError),
+    #[error("the handle of the notebook is unreadable")]
+    Handle(#[source] serde_json::Error),
+}

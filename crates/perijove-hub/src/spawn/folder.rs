@@ -1,0 +1,176 @@
+//! The user's folder as a launch needs it: the startup script, the first notebook.
+
+use std::{
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use serde_json::{Value, json};
+
+use super::{Place, SpawnError};
+use crate::record::Launch;
+
+/// Where the script of a launch lies, which every Python kernel runs when it starts.
+pub(crate) fn startup_path(folder: &Path) -> PathBuf {
+    folder.join(".perijove").join("startup.py")
+}
+
+/// Makes the user's folder and ours, and writes what a launch brings. It blocks.
+pub(crate) fn prepare(place: &Place, launch: &Launch, file: &str) -> Result<(), SpawnError> {
+    make_folder(&place.state)?;
+    make_folder(&launch.folder)?;
+    let startup = startup_path(&launch.folder);
+    let ours = startup.parent().unwrap_or(&launch.folder);
+    make_folder(ours)?;
+    if let Err(source) = replace(&startup, launch.context.startup.as_bytes()) {
+        return Err(told("could not write", &startup, source));
+    }
+    ensure_notebook(launch, file)
+}
+
+/// Makes the first notebook unless it is there: what a user has done with it is theirs.
+pub(crate) fn ensure_notebook(launch: &Launch, file: &str) -> Result<(), SpawnError> {
+    let path = launch.folder.join(file);
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+    let written = match made {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => Err(error),
+        Ok(mut made) => {
+            let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
+            made.write_all(text.as_bytes()).inspect_err(|_| {
+                // Half a notebook would be taken for the user's own the next time.
+                fs::remove_file(&path).ok();
+            })
+        }
+    };
+    written.map_err(|source| told("could not write", &path, source))
+}
+
+/// nbformat 4.5: a word of welcome, the greeting, an empty cell.
+fn first_notebook(greeting: &str) -> Value {
+    let welcome = "# Welcome\n\nThis notebook runs beside the site, with what the site has given \
+                   it. It goes on running when this page is closed; to end it, choose *File → Shut \
+                   Down*, or the site's own link for that.";
+    let mut cells = vec![markdown("welcome", welcome)];
+    if !greeting.trim().is_empty() {
+        cells.push(markdown("greeting", greeting.trim()));
+    }
+    cells.push(json!({
+        "cell_type": "code", "id": "first", "metadata": {}, "source": [],
+        "execution_count": null, "outputs": [],
+    }));
+    json!({"cells": cells, "metadata": {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }, "nbformat": 4, "nbformat_minor": 5})
+}
+
+fn markdown(id: &str, text: &str) -> Value {
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    json!({"cell_type": "markdown", "id": id, "metadata": {}, "source": lines})
+}
+
+fn make_folder(folder: &Path) -> Result<(), SpawnError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| told("could not make the folder", folder, source))
+}
+
+/// Replaces a file as a whole; a link that stands in its place is replaced, not followed.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_added_extension("new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        fs::remove_file(&fresh).ok();
+        return Err(error);
+    }
+    fs::rename(&fresh, path)
+}
+
+fn told(what: &'static str, path: &Path, source: io::Error) -> SpawnError {
+    SpawnError::File { what, path: path.display().to_string(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+    use crate::{config::Plan, context::LaunchRequest, user::User};
+
+    fn launch(folder: &Path, body: &str) -> (Launch, String) {
+        let request = LaunchRequest::parse(body.as_bytes()).unwrap();
+        let file = request.context.notebook_file(&request.hash);
+        let launch = Launch {
+            context: request.context,
+            hash: request.hash,
+            folder: folder.join("ada"),
+            kill_timeout: 0,
+            opens: file.clone(),
+        };
+        (launch, file)
+    }
+
+    fn place(folder: &Path) -> Place {
+        let around = crate::Surroundings {
+            base: folder.into(),
+            state_folder: folder.join("state"),
+            runtime_folder: folder.join("run"),
+            python: Some("/usr/bin/python3".into()),
+            package: folder.into(),
+            guardian: "/bin/true".into(),
+        };
+        let plan: Plan = crate::Config::default().resolve(&around).unwrap();
+        Place::new(&plan, &User::new("ada").unwrap())
+    }
+
+    #[test]
+    fn the_folder_holds_what_the_launch_brings() {
+        let folder = tempfile::tempdir().unwrap();
+        let (launch, file) =
+            launch(folder.path(), r##"{"startup": "a = 1", "greeting": "# Hi\n\nthere"}"##);
+        prepare(&place(folder.path()), &launch, &file).unwrap();
+        let startup = startup_path(&launch.folder);
+        assert_eq!(fs::read_to_string(&startup).unwrap(), "a = 1");
+        for (path, mode) in [(&startup, 0o600), (&launch.folder, 0o700)] {
+            assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
+        }
+        let text = fs::read_to_string(launch.folder.join(&file)).unwrap();
+        let notebook: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(notebook["nbformat"], 4);
+        assert_eq!(notebook["cells"][1]["source"], json!(["# Hi\n", "\n", "there"]));
+        assert_eq!(notebook["cells"][2]["cell_type"], "code");
+    }
+
+    #[test]
+    fn what_the_user_has_done_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (launch, file) = launch(folder.path(), "{}");
+        prepare(&place(folder.path()), &launch, &file).unwrap();
+        fs::write(launch.folder.join(&file), "mine").unwrap();
+        prepare(&place(folder.path()), &launch, &file).unwrap();
+        assert_eq!(fs::read_to_string(launch.folder.join(&file)).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_the_script_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let (launch, file) = launch(folder.path(), r#"{"startup": "evil"}"#);
+        let startup = startup_path(&launch.folder);
+        fs::create_dir_all(startup.parent().unwrap()).unwrap();
+        for link in [startup.clone(), startup.with_added_extension("new")] {
+            std::os::unix::fs::symlink(&victim, link).unwrap();
+        }
+        prepare(&place(folder.path()), &launch, &file).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_to_string(&startup).unwrap(), "evil");
+    }
+}

@@ -1,0 +1,210 @@
+//! Notebooks as processes on this machine, each under a guardian that outlives us.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{DirBuilderExt as _, PermissionsExt as _},
+            net::UnixListener,
+        },
+    },
+    path::Path,
+    time::Duration,
+};
+
+use perijove_process::{How, Limits, guardian};
+use serde_json::json;
+
+use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, startup_path};
+use crate::{config::Plan, record::Ended};
+
+/// The descriptor at which a server finds its socket.
+const SOCKET: i32 = 3;
+/// From the request to end to the end now; Jupyter ends its kernels meanwhile.
+const GRACE: Duration = Duration::from_secs(10);
+/// The exit status of a launcher that lacks something (`EX_UNAVAILABLE` of sysexits).
+const UNAVAILABLE: i32 = 69;
+
+/// Starts guardians.
+#[derive(Debug)]
+pub(crate) struct Local;
+
+impl Spawner for Local {
+    fn start<'a>(&'a self, start: Start<'a>) -> Pending<'a, Result<Handle, SpawnError>> {
+        Box::pin(async move {
+            let socket = listen(start.place)?;
+            let program = guardian::Program {
+                path: start.plan.guardian.clone(),
+                arguments: vec!["guardian".into()],
+            };
+            let handle = guardian::start_with(&program, &spec(&start), vec![(socket, SOCKET)])
+                .await
+                .map_err(SpawnError::Guardian)?;
+            wrap(&handle)
+        })
+    }
+
+    fn find(&self, place: &Place) -> Option<Handle> {
+        wrap(&guardian::adopt(&place.status)?).ok()
+    }
+
+    fn poll(&self, place: &Place, handle: &Handle) -> Status {
+        let Ok(handle) = unwrap(handle) else { return gone() };
+        match guardian::poll(&handle, &place.status) {
+            guardian::Status::Running => Status::Running,
+            guardian::Status::Ended(ended) => Status::Ended(in_words(ended)),
+            guardian::Status::Gone => gone(),
+        }
+    }
+
+    fn ended<'a>(&'a self, place: &'a Place, handle: &'a Handle) -> Pending<'a, ()> {
+        Box::pin(async move {
+            let Ok(process) = unwrap(handle) else { return };
+            if guardian::ended(&process).await.is_ok() {
+                return;
+            }
+            // Where a process cannot be waited for, it is looked at now and then.
+            while self.poll(place, handle) == Status::Running {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        })
+    }
+
+    fn stop<'a>(
+        &'a self,
+        handle: &'a Handle,
+        within: Duration,
+    ) -> Pending<'a, Result<(), SpawnError>> {
+        Box::pin(async move {
+            let handle = unwrap(handle)?;
+            guardian::stop(&handle, within).await.map_err(SpawnError::Stop)
+        })
+    }
+
+    fn last_lines(&self, place: &Place) -> Vec<String> {
+        guardian::last_lines(&place.log).unwrap_or_default()
+    }
+}
+
+fn wrap(handle: &guardian::Handle) -> Result<Handle, SpawnError> {
+    let detail = serde_json::to_value(handle).map_err(SpawnError::Handle)?;
+    Ok(Handle { process: handle.process.pid, started: handle.started, detail })
+}
+
+fn unwrap(handle: &Handle) -> Result<guardian::Handle, SpawnError> {
+    serde_json::from_value(handle.detail.clone()).map_err(SpawnError::Handle)
+}
+
+fn gone() -> Status {
+    let reason = "it is gone, and its guardian left no word how".to_owned();
+    Status::Ended(Ended { reason, last_lines: Vec::new() })
+}
+
+/// Binds the server's socket in a folder that only we can write: a link there could lead the
+/// gateway anywhere.
+fn listen(place: &Place) -> Result<OwnedFd, SpawnError> {
+    let told = |what, path: &Path| {
+        let path = path.display().to_string();
+        move |source| SpawnError::File { what, path, source }
+    };
+    let folder = &place.socket_folder;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(told("could not make the folder", folder))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+        .map_err(told("could not close the folder", folder))?;
+    if let Err(error) = fs::remove_file(&place.socket)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(told("could not remove the old socket", &place.socket)(error));
+    }
+    let listener =
+        UnixListener::bind(&place.socket).map_err(told("could not listen on", &place.socket))?;
+    fs::set_permissions(&place.socket, fs::Permissions::from_mode(0o600))
+        .map_err(told("could not close the socket", &place.socket))?;
+    Ok(listener.into())
+}
+
+fn spec(start: &Start<'_>) -> guardian::Spec {
+    let Start { plan, user, place, launch, token } = *start;
+    let input = json!({
+        "socket": SOCKET,
+        "base_url": place.address,
+        "root": launch.folder,
+        "token": token.reveal(),
+        "user": user.name(),
+        "arguments": plan.arguments,
+        "extra_template_paths": launch.context.extra_template_paths,
+        "allow_origin": plan.allow_origin,
+    });
+    guardian::Spec {
+        program: plan.python.clone(),
+        arguments: vec![plan.launcher().display().to_string()],
+        environment: environment(start),
+        folder: launch.folder.clone(),
+        account: None,
+        limits: Limits::default(),
+        input: input.to_string(),
+        kill_after: (launch.kill_timeout > 0).then(|| Duration::from_secs(launch.kill_timeout)),
+        stop_grace: GRACE,
+        log: place.log.clone(),
+        status: place.status.clone(),
+    }
+}
+
+/// All that a notebook sees of the environment: nothing of ours, nothing of the site's.
+fn environment(start: &Start<'_>) -> BTreeMap<String, String> {
+    let Start { plan, launch, .. } = *start;
+    let below = |path: &str| launch.folder.join(path).display().to_string();
+    let mut environment: BTreeMap<String, String> = [
+        ("PATH".to_owned(), search_path(plan)),
+        ("HOME".to_owned(), launch.folder.display().to_string()),
+        ("LANG".to_owned(), "C.UTF-8".to_owned()),
+        ("JUPYTER_CONFIG_DIR".to_owned(), below(".jupyter")),
+        ("JUPYTER_DATA_DIR".to_owned(), below(".local/share/jupyter")),
+        ("JUPYTER_RUNTIME_DIR".to_owned(), below(".local/share/jupyter/runtime")),
+    ]
+    .into();
+    environment.extend(plan.environment.clone());
+    environment.extend(launch.context.environment.clone());
+    // Python runs our loader at the start of a kernel; it runs the one that was meant, too.
+    let loader = plan.startup_loader().display().to_string();
+    if let Some(own) = environment.insert("PYTHONSTARTUP".to_owned(), loader) {
+        environment.insert("PERIJOVE_PYTHONSTARTUP".to_owned(), own);
+    }
+    let startup = startup_path(&launch.folder).display().to_string();
+    environment.insert("PERIJOVE_STARTUP".to_owned(), startup);
+    environment
+}
+
+fn search_path(plan: &Plan) -> String {
+    let minimal = "/usr/local/bin:/usr/bin:/bin";
+    match plan.python.parent() {
+        Some(folder) => format!("{}:{minimal}", folder.display()),
+        None => minimal.to_owned(),
+    }
+}
+
+/// How a server ended.
+fn in_words(ended: guardian::Ended) -> Ended {
+    let last_line = ended.last_lines.iter().rfind(|line| !line.trim().is_empty());
+    let reason = match (ended.why, ended.how) {
+        (guardian::Why::TimedOut, _) => "it was ended: its time was up".to_owned(),
+        (guardian::Why::Stopped, _) => "it was stopped".to_owned(),
+        // The launcher says in one line what is missing.
+        (_, Some(How::Exited(UNAVAILABLE))) if last_line.is_some() => {
+            last_line.cloned().unwrap_or_default()
+        }
+        (_, Some(How::Exited(0))) => "it was shut down from within".to_owned(),
+        (_, Some(how)) => format!("it ended by itself ({how})"),
+        (_, None) => "it ended by itself".to_owned(),
+    };
+    Ended { reason, last_lines: ended.last_lines }
+}
+
+#[cfg(test)]
+mod tests;
