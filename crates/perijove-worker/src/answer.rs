@@ -123,19 +123,21 @@ impl Answer {
         &self.exchange
     }
 
+    /// Tells the length of the whole body, when the application did not, and it is not too late.
+    pub(crate) fn announce(&self, length: u64) {
+        let mut state = lock(&self.state);
+        if state.stage == Stage::Started && !state.head.has_no_body() {
+            state.head.set_length(length);
+            state.left = state.head.length;
+        }
+    }
+
     /// Sends the whole body, and with it the end.
     pub(crate) fn send_all(&self, py: Python<'_>, body: &[u8]) -> Result<(), Unfinished> {
-        {
-            let mut state = lock(&self.state);
-            match state.stage {
-                Stage::Unstarted => return Err(Unfinished::NotStarted),
-                Stage::Started if !state.head.has_no_body() => {
-                    state.head.set_length(body.len() as u64);
-                    state.left = state.head.length;
-                }
-                _ => {}
-            }
+        if !self.is_started() {
+            return Err(Unfinished::NotStarted);
         }
+        self.announce(body.len() as u64);
         let is_short = self.missing_after(body.len());
         self.send(py, body, is_short.is_none())?;
         match is_short {

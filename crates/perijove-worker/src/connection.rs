@@ -60,13 +60,12 @@ impl Connection {
         self.put(|outgoing| outgoing.frame(Kind::Reset, true, id, reason.as_bytes()));
     }
 
-    /// Sends the pending bytes and then `parts`, without copying what the system takes at once.
-    pub(crate) fn send(&self, head: &[u8], body: &[u8]) -> u64 {
+    /// Sends what is pending, then these, without copying what the system takes at once. True as
+    /// for [`Connection::flush`].
+    pub(crate) fn send(&self, head: &[u8], body: &[u8]) -> bool {
         let mut outgoing = lock(&self.outgoing);
-        let position = outgoing.position();
         let sent = outgoing.send_through(&self.socket, head, body);
-        self.note(sent);
-        position
+        self.note(sent)
     }
 
     /// Hands what is pending to the system, as far as it takes it. True when the gateway does not

@@ -132,6 +132,22 @@ pub fn mark_last(header: &mut [u8]) {
     }
 }
 
+/// Announces `more` bytes at the end of a frame that was written, but not yet sent. False when
+/// `frame` is more than that frame, or would be too long.
+pub fn extend(frame: &mut [u8], more: usize, is_last: bool) -> bool {
+    let Ok(Some(mut header)) = Header::read(frame) else { return false };
+    let length = header.length + more;
+    if frame.len() != HEADER + header.length || length > LARGEST {
+        return false;
+    }
+    header.length = length;
+    header.is_last |= is_last;
+    if let Some(place) = frame.first_chunk_mut() {
+        *place = header.bytes();
+    }
+    true
+}
+
 /// Writes a whole frame whose payload is at hand.
 pub fn write(buffer: &mut Vec<u8>, kind: Kind, is_last: bool, id: u16, payload: &[u8]) {
     let header = Header { length: payload.len(), kind, is_last, id };

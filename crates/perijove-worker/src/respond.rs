@@ -109,7 +109,14 @@ fn send(shared: &Shared, answer: &Answer, iterable: &Bound<'_, PyAny>) -> PyResu
     if let Some(items) = items_of(iterable)? {
         return match items.as_slice() {
             [only] if !answer.is_sent() => send_all(answer, only),
-            _ => send_pieces(shared, answer, items.into_iter().map(Ok), py),
+            _ => {
+                let lengths =
+                    items.iter().map(|item| item.cast::<PyBytes>().map(|b| b.as_bytes().len()));
+                if let Ok(length) = lengths.sum::<Result<usize, _>>() {
+                    answer.announce(length as u64);
+                }
+                send_pieces(shared, answer, items.into_iter().map(Ok), py)
+            }
         };
     }
     if let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()

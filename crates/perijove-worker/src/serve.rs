@@ -249,8 +249,9 @@ impl Server {
         }
     }
 
-    /// Interrupts the leading thread's wait for bytes. A full pipe has done so already.
-    fn interrupt(&self) {
+    /// Interrupts the leading thread's wait for bytes, so that it sees what else it is to wait for.
+    pub(crate) fn interrupt(&self) {
+        // A full pipe has done so already.
         let written = rustix::io::write(&self.wake, &[1]);
         debug_assert!(
             written.is_ok() || written == Err(rustix::io::Errno::AGAIN),

@@ -42,7 +42,7 @@ pub(crate) struct Shared {
 impl Shared {
     /// Shows an exception of the application in the log.
     pub(crate) fn report(&self, py: Python<'_>, error: PyErr) {
-        if let Err(other) = self.report.bind(py).call1((error.value(py),)) {
+        if let Err(other) = self.report.bind(py).call1((error.into_value(py),)) {
             other.write_unraisable(py, None);
         }
     }

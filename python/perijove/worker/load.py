@@ -140,7 +140,7 @@ def _from_paste_alone(path: str, section: str) -> Callable[..., Any]:
 def show_import_failure(error: BaseException) -> None:
     """Shows why the application cannot be imported, without our own part of the traceback."""
     trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None and _is_ours(trace.tb_frame.f_code):
+    while trace is not None and _is_ours(trace.tb_frame.f_code):
         trace = trace.tb_next
     shown = traceback.TracebackException(type(error), error, trace)
     sys.stderr.write("".join(shown.format()))

@@ -24,6 +24,7 @@ NOW = 75
 """The exit status when the program is gone, or asked twice."""
 
 _STANDARD_INPUT = 0
+_ENDED = b"\0"
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def _serve(order: Order, application: Callable[..., Any]) -> int:
         except BaseException:
             traceback.print_exc()
             os._exit(70)
-        os.write(wake, b"\0")
+        os.write(wake, _ENDED)
 
     threads = [
         threading.Thread(target=serve, args=(seat,), name=f"perijove-{seat}")
@@ -126,26 +127,25 @@ def _serve(order: Order, application: Callable[..., Any]) -> int:
     ]
     for thread in threads:
         thread.start()
-    _watch(woken, threads)
+    _watch(woken, len(threads))
+    for thread in threads:
+        thread.join()
     signal.set_wakeup_fd(-1)
     return 0
 
 
-def _watch(woken: int, threads: list[threading.Thread]) -> None:
-    """Waits until all threads have ended; ends at once when the program does."""
+def _watch(woken: int, running: int) -> None:
+    """Waits until so many threads have ended; ends at once when the program does."""
     poll = select.poll()
     poll.register(_STANDARD_INPUT, select.POLLIN)
     poll.register(woken, select.POLLIN)
-    while any(thread.is_alive() for thread in threads):
-        for descriptor, _ in poll.poll(1000 if _has_ended(threads) else None):
+    while running > 0:
+        for descriptor, _ in poll.poll():
             if descriptor == _STANDARD_INPUT and not os.read(_STANDARD_INPUT, 4096):
                 os._exit(NOW)
             if descriptor == woken:
-                os.read(woken, 4096)
-
-
-def _has_ended(threads: list[threading.Thread]) -> bool:
-    return not all(thread.is_alive() for thread in threads)
+                # Signals write their number there.
+                running -= os.read(woken, 4096).count(_ENDED)
 
 
 def report(error: BaseException) -> None:

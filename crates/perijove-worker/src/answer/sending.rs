@@ -75,7 +75,11 @@ impl Answer {
             state.stage = if is_last { Stage::Ended } else { Stage::Sent };
             drop(state);
             if let Some(head) = long {
-                py.detach(|| self.exchange.connection().send(&head, now));
+                py.detach(|| {
+                    if self.exchange.connection().send(&head, now) {
+                        self.server.interrupt();
+                    }
+                });
             }
         }
         Some(after)
@@ -106,7 +110,13 @@ impl Answer {
             state.last_frame = None;
             return Some(head);
         }
+        let last_frame = state.last_frame;
         let position = self.exchange.connection().put(|outgoing| {
+            if let Some(position) = last_frame
+                && outgoing.extend(position, body, is_last)
+            {
+                return position;
+            }
             let position = outgoing.position();
             write_head(outgoing.buffer());
             outgoing.buffer().extend_from_slice(body);

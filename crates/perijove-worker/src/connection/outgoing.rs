@@ -76,6 +76,19 @@ impl Outgoing {
         true
     }
 
+    /// Adds to the frame at a position, when that is the last in line and not sent; else false.
+    pub(crate) fn extend(&mut self, position: u64, more: &[u8], is_last: bool) -> bool {
+        let Some(at) = position.checked_sub(self.base).map(|at| at as usize) else { return false };
+        let Some(frame) = self.bytes.get_mut(at..).filter(|_| at >= self.sent) else {
+            return false;
+        };
+        if !frames::extend(frame, more.len(), is_last) {
+            return false;
+        }
+        self.bytes.extend_from_slice(more);
+        true
+    }
+
     pub(crate) fn clear(&mut self) {
         self.base = self.position();
         self.bytes.clear();

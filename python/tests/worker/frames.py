@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PACKAGE = Path(os.environ.get("PERIJOVE_PACKAGE") or Path(__file__).parents[1] / "perijove")
-SITES = Path(__file__).parent / "sites"
+PACKAGE = Path(os.environ.get("PERIJOVE_PACKAGE") or Path(__file__).parents[2] / "perijove")
+APPS = Path(__file__).parent / "apps"
 SECRET = "5ec2e7" * 4
 PATIENCE = 30
 """Seconds after which a test has failed."""
@@ -247,8 +247,9 @@ class Worker:
         app: str | None = "app:application",
         *,
         python: str = sys.executable,
-        root: Path = SITES,
+        root: Path = APPS,
         threads: int = 4,
+        environment: dict[str, str] | None = None,
         **order: Any,
     ) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix="pj")
@@ -258,23 +259,18 @@ class Worker:
         listener.listen(64)
         self.log = open(f"{self.folder.name}/log", "w+b")  # noqa: SIM115
         listening = listener.fileno()
-
-        def place_socket() -> None:
-            os.dup2(listening, 3)
-
         self.process = subprocess.Popen(
             [python, str(PACKAGE / "worker" / "__main__.py")],
             stdin=subprocess.PIPE,
             stdout=self.log,
             stderr=self.log,
-            pass_fds=(3,) if listening == 3 else (),
-            preexec_fn=place_socket,
-            close_fds=False,
+            pass_fds=(listening,),
+            env={**os.environ, **(environment or {})},
         )
         listener.close()
         told = {
             "version": "0.1.0",
-            "socket": 3,
+            "socket": listening,
             "secret": SECRET,
             "app": app,
             "interface": "wsgi",
@@ -296,6 +292,9 @@ class Worker:
         """What the process has printed."""
         self.log.flush()
         return Path(self.log.name).read_text()
+
+    def lines(self) -> list[str]:
+        return self.output().removesuffix("\n").split("\n")
 
     def wait_for_output(self, text: str) -> str:
         """Waits until the process has printed that."""
