@@ -85,8 +85,8 @@ test-all: test test-versions fuzz
 
 # One extension module serves every CPython from 3.10 on: with each that this machine has.
 .PHONY: test-versions
-test-versions: wheel
-	tests/versions dist/perijove-*.whl
+test-versions: installed
+	tests/versions $(WHEEL)/bin/perijove
 
 .PHONY: fuzz
 fuzz:

@@ -84,7 +84,7 @@ class Notebook:
     """One notebook as perijove sees it."""
 
     user: str
-    name: str
+    name: str | None
     state: str
     url: str | None = None
     #: Seconds since 1970, or an ISO 8601 date: as perijove tells it.
