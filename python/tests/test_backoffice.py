@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from visits import Visitor, load
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Any:
-    return load("pyramid-notebook-site", "development.ini", tmp_path)
+def app(tmp_path: Path) -> Iterator[Any]:
+    yield load("pyramid-notebook-site", "development.ini", tmp_path)
+    session = sys.modules["backoffice.models"].DBSession
+    engine = session.get_bind()
+    session.remove()
+    engine.dispose()
 
 
 def test_a_superuser_gets_a_shell(app: Any, control: FakeControl) -> None:

@@ -8,6 +8,7 @@ import re
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def app(tmp_path: Path) -> Iterator[Any]:
-    return load("pyramid-site", "production.ini", tmp_path)
+    app = load("pyramid-site", "production.ini", tmp_path)
+    yield app
+    app.registry["shop.sessions"].kw["bind"].dispose()
 
 
 @pytest.fixture
@@ -186,11 +189,12 @@ def test_the_database_is_the_same_everywhere(app: Any, folder: Path, tmp_path: P
     other = tmp_path / "again.sqlite"
     other.touch()
     importlib.import_module("shop.seed").fill(other)
-    dumps = [
-        "\n".join(sqlite3.connect(path).iterdump()) for path in (folder / "var/shop.sqlite", other)
-    ]
+    dumps = []
+    for path in (folder / "var/shop.sqlite", other):
+        with closing(sqlite3.connect(path)) as database:
+            dumps.append("\n".join(database.iterdump()))
     assert dumps[0] == dumps[1]
-    with sqlite3.connect(other) as database:
+    with closing(sqlite3.connect(other)) as database:
         (orders,) = database.execute("select count(*) from orders").fetchone()
         (months,) = database.execute(
             "select count(distinct substr(placed, 1, 7)) from orders"
