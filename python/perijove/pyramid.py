@@ -149,16 +149,18 @@ def _somebody(username: str) -> str:
 def _refuse_foreign(request: Any) -> None:
     """Launching and stopping change something, by GET too: no other site's page may do it unseen.
 
-    A link that is followed (a top-level navigation) may come from anywhere.
+    A link that is followed (a top-level navigation) may come from anywhere. `Origin` counts where a
+    browser does not say more, since its scheme is wrong behind a proxy that is not trusted.
     """
     headers = request.headers
-    followed = (
+    site = headers.get("Sec-Fetch-Site")
+    is_followed = (
         headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
     )
-    if headers.get("Sec-Fetch-Site") == "cross-site" and not followed:
-        raise HTTPForbidden("this request comes from a page of another site")
-    origin = headers.get("Origin")
-    if request.method not in ("GET", "HEAD") and origin not in (None, request.host_url):
+    is_foreign = site == "cross-site" and not is_followed
+    if request.method not in ("GET", "HEAD") and site not in ("same-origin", "none"):
+        is_foreign |= headers.get("Origin") not in (None, request.host_url)
+    if is_foreign:
         raise HTTPForbidden("this request comes from a page of another site")
 
 

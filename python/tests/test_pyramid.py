@@ -120,6 +120,8 @@ def test_nobody_gets_nothing(function: Any, nobody: Any, site: Any, control: Fak
         ("GET", FRAMED, False, False),
         ("POST", {"Origin": "http://localhost"}, True, True),
         ("POST", {"Origin": "http://localhost:81"}, False, False),
+        ("POST", {"Origin": "https://localhost", **OWN}, True, True),
+        ("POST", {"Origin": "http://a.localhost", "Sec-Fetch-Site": "same-site"}, False, False),
         ("POST", {"Origin": "null"}, False, False),
         ("POST", {"Origin": "https://evil.example"}, False, False),
     ],
