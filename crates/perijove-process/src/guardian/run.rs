@@ -7,11 +7,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use rustix::{
-    fs::{OFlags, fcntl_getfl, fcntl_setfl},
-    pipe::{PipeFlags, pipe_with},
-    process::Pid,
-};
+use rustix::{io::ioctl_fionbio, process::Pid};
 
 use super::{
     Answer, Handle,
@@ -98,8 +94,9 @@ fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
 
 fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
     let failed = |error: io::Error| error.to_string();
-    let (output, print) = pipe_with(PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-    set_nonblocking(&output).map_err(failed)?;
+    let (output, print) = io::pipe().map_err(failed)?;
+    let output = OwnedFd::from(output);
+    ioctl_fionbio(&output, true).map_err(|error| failed(error.into()))?;
     let mut command = Command::new(spec.program).arguments(spec.arguments);
     command.environment =
         spec.environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
@@ -121,7 +118,7 @@ fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
     let Input::Closed(input) = input else { return Err("no input".to_owned()) };
     let stdin = process.stdin.take().map(OwnedFd::from);
     if let Some(stdin) = &stdin {
-        set_nonblocking(stdin).map_err(failed)?;
+        ioctl_fionbio(stdin, true).map_err(|error| failed(error.into()))?;
     }
     let pid = Pid::from_child(&process);
     Ok(Server { pid, output: Some(output), input: stdin.map(|stdin| (stdin, input)) })
@@ -133,10 +130,6 @@ fn inherited(number: RawFd) -> (OwnedFd, RawFd) {
     #[expect(unsafe_code, reason = "an inherited descriptor is known by its number only")]
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     (descriptor, number)
-}
-
-fn set_nonblocking(descriptor: &OwnedFd) -> io::Result<()> {
-    Ok(fcntl_setfl(descriptor, fcntl_getfl(descriptor)? | OFlags::NONBLOCK)?)
 }
 
 impl Guardian {

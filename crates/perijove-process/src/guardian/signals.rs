@@ -1,11 +1,11 @@
 //! Signals as bytes of a pipe, so that one call waits for them and for everything else.
 
-use std::{io, os::fd::OwnedFd};
-
-use rustix::{
-    io::{read, write},
-    pipe::{PipeFlags, pipe_with},
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
 };
+
+use rustix::io::{ioctl_fionbio, read, write};
 use signal_hook_registry::register;
 
 /// What came since the last look.
@@ -21,7 +21,10 @@ pub(super) struct Signals(OwnedFd);
 
 impl Signals {
     pub(super) fn catch() -> io::Result<Self> {
-        let (reading, writing) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let (reading, writing) = io::pipe()?;
+        for end in [reading.as_fd(), writing.as_fd()] {
+            ioctl_fionbio(end, true)?;
+        }
         let caught = [
             (libc::SIGTERM, b't'),
             (libc::SIGCHLD, b'c'),
@@ -40,7 +43,7 @@ impl Signals {
                 register(signal, action)?;
             }
         }
-        Ok(Self(reading))
+        Ok(Self(reading.into()))
     }
 
     pub(super) fn descriptor(&self) -> &OwnedFd {

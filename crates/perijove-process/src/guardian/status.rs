@@ -55,37 +55,47 @@ impl Record {
     /// Replaces the file as a whole.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = beside(path, "new");
+        let written = self.write_fresh(&fresh).and_then(|()| fs::rename(&fresh, path));
+        if written.is_err() {
+            fs::remove_file(&fresh).ok();
+        }
+        written?;
+        // The name, too, must survive a crash of the machine.
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+
+    fn write_fresh(&self, fresh: &Path) -> io::Result<()> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(true)
             .mode(0o600)
             .custom_flags(libc::O_NOFOLLOW)
-            .open(&fresh)?;
+            .open(fresh)?;
         file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)?;
-        // The name, too, must survive a crash of the machine.
-        if let Some(folder) = path.parent() {
-            File::open(folder)?.sync_all()?;
-        }
-        Ok(())
+        file.sync_all()
     }
 
     /// Records the end even on a full disk: then without lines, over what is there already, which
     /// needs no more room.
     pub(super) fn write_end(mut self, path: &Path) -> io::Result<()> {
-        let Err(error) = self.write(path) else { return Ok(()) };
-        if error.kind() != io::ErrorKind::StorageFull {
-            return Err(error);
+        match self.write(path) {
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
+            written => return written,
         }
-        fs::remove_file(beside(path, "new")).ok();
         if let Some(ended) = &mut self.ended {
             ended.last_lines.clear();
         }
-        let mut text = serde_json::to_vec(&self)?;
+        self.overwrite(path)
+    }
+
+    /// Spaces fill what is left of the old text: a file cut short would free the room it has.
+    fn overwrite(&self, path: &Path) -> io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
         let mut file = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
-        // Spaces after the end, rather than a file cut short, which would free the room.
         let length = usize::try_from(file.metadata()?.len()).unwrap_or_default();
         text.resize(text.len().max(length), b' ');
         file.write_all(&text)?;
@@ -127,6 +137,29 @@ mod tests {
         let path = folder.path().join("status.json");
         record().write(&path).unwrap();
         assert_eq!(Record::read(&path).unwrap(), record());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_overwritten_is_read_whether_it_grew_or_shrank() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.json");
+        let mut short = record();
+        short.ended = None;
+        for (before, after) in [(&short, &record()), (&record(), &short)] {
+            before.write(&path).unwrap();
+            after.overwrite(&path).unwrap();
+            assert_eq!(&Record::read(&path).unwrap(), after);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.json");
+        // A folder in its place.
+        fs::create_dir(&path).unwrap();
+        record().write(&path).unwrap_err();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
