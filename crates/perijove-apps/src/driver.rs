@@ -27,11 +27,14 @@ pub(crate) fn launch(plan: &Plan, listener: OwnedFd) -> io::Result<Launch> {
     }
 }
 
-/// Returns when a worker is ready to be asked, and fails when it cannot be reached. A worker whose
-/// application is still being loaded makes this wait.
-pub(crate) async fn ready(protocol: &Protocol, socket: &Path) -> io::Result<()> {
+/// Returns when a worker is ready to be asked, and fails when it cannot be reached or its health
+/// address says that it is not well. A worker whose application is still being loaded makes this
+/// wait.
+pub(crate) async fn ready(plan: &Plan, protocol: &Protocol, socket: &Path) -> io::Result<()> {
     match protocol {
-        Protocol::Frames { secret } => native::greet(socket, Secret::reveal(secret)).await,
+        Protocol::Frames { secret } => {
+            native::ready(socket, Secret::reveal(secret), plan.health.as_deref()).await
+        }
         Protocol::Http1 => tokio::net::UnixStream::connect(socket).await.map(drop),
     }
 }

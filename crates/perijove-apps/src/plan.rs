@@ -21,7 +21,9 @@ pub struct Plan {
     pub environment: BTreeMap<OsString, OsString>,
     /// A folder of our own for the sockets of workers. What else lies there is removed.
     pub sockets: PathBuf,
-    /// How long the application may take to be loaded.
+    /// A path that must answer 2xx before a worker is published.
+    pub health: Option<String>,
+    /// How long the application may take to be loaded, and to be well.
     pub start_time: Duration,
     /// How long requests under way may go on when workers are replaced.
     pub drain_time: Duration,

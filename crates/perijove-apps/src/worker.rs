@@ -106,7 +106,7 @@ impl Keeper {
         };
         self.enter(Phase::Starting, Some(process.child.pid()));
         let ready = tokio::select! {
-            ready = process.until_ready(self.shared.plan.start_time) => ready,
+            ready = process.until_ready(&self.shared.plan) => ready,
             _ = finish(&mut self.wishes) => {
                 process.end(UNUSED).await;
                 return Over::Finished;

@@ -139,7 +139,7 @@ mod tests {
         let starting = status(Phase::Starting, 0, None);
         let ready = status(Phase::Ready, 0, None);
         let serving = status(Phase::Serving, 1, Some(ended(1)));
-        let late = Failure::Late { waited: Duration::ZERO, last_lines: Vec::new() };
+        let late = Failure::Late { waited: Duration::ZERO, why: None, last_lines: Vec::new() };
         check(&[starting.clone(), starting.clone()], 1, None);
         check(&[starting.clone(), ready.clone()], 1, Some(true));
         check(&[starting.clone(), ready.clone()], 2, None);

@@ -1,14 +1,13 @@
 //! The native driver: our extension inside the application's interpreter, spoken to in frames.
 
+mod health;
 mod hello;
 
-use std::{io, os::fd::OwnedFd};
+use std::{io, os::fd::OwnedFd, path::Path};
 
 use perijove_gateway::{Protocol, Secret};
 use perijove_process::{Command, Input, ParentDeath};
 use serde::Serialize;
-
-pub(super) use hello::greet;
 
 use super::Launch;
 use crate::{Application, Plan};
@@ -55,8 +54,17 @@ pub(super) fn launch(plan: &Plan, listener: OwnedFd) -> io::Result<Launch> {
     })
 }
 
+/// Waits for as long as the application takes to be loaded, then asks the site how it is.
+pub(super) async fn ready(socket: &Path, secret: &str, health: Option<&str>) -> io::Result<()> {
+    let mut stream = hello::greet(socket, secret).await?;
+    match health {
+        Some(path) => health::ask(&mut stream, path).await,
+        None => Ok(()),
+    }
+}
+
 fn start_up<'a>(plan: &'a Plan, secret: &'a str) -> io::Result<StartUp<'a>> {
-    let text = |path: &'a std::path::Path| {
+    let text = |path: &'a Path| {
         let message = "the name of the site's folder is not UTF-8";
         path.to_str().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message))
     };

@@ -16,7 +16,10 @@ use perijove_gateway::Protocol;
 use perijove_process::{Child, NotReady, until_ready};
 
 use super::{Failure, Shared};
-use crate::driver::{self, Launch};
+use crate::{
+    Plan,
+    driver::{self, Launch},
+};
 
 /// Time from SIGTERM to SIGKILL for a worker that never became ready.
 const IMPATIENCE: Duration = Duration::from_secs(2);
@@ -83,15 +86,17 @@ impl Process {
     }
 
     /// Waits until it answers; one that fails to is ended.
-    pub(super) async fn until_ready(&self, within: Duration) -> Result<(), Failure> {
-        let probe = || driver::ready(&self.protocol, self.socket.path());
+    pub(super) async fn until_ready(&self, plan: &Plan) -> Result<(), Failure> {
+        let within = plan.start_time;
+        let probe = || driver::ready(plan, &self.protocol, self.socket.path());
         match until_ready(probe, self.child.ended(), within).await {
             Ok(()) => Ok(()),
             Err(NotReady::Ended(ending)) => Err(Failure::Ended(ending)),
-            Err(NotReady::Late(_)) => {
+            Err(NotReady::Late(why)) => {
                 self.end(IMPATIENCE).await;
                 let last_lines = self.child.output().last_lines();
-                Err(Failure::Late { waited: within, last_lines })
+                let why = why.map(|error| error.to_string());
+                Err(Failure::Late { waited: within, why, last_lines })
             }
         }
     }

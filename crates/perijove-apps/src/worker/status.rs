@@ -66,6 +66,8 @@ pub enum Failure {
     /// It did not become ready.
     Late {
         waited: Duration,
+        /// What the last try came to, when it came to anything.
+        why: Option<String>,
         last_lines: Vec<String>,
     },
 }
@@ -97,8 +99,9 @@ impl fmt::Display for Failure {
                     ending.how
                 )
             }
-            Self::Late { waited, .. } => {
-                write!(f, "was not ready after {:.1} s", waited.as_secs_f32())
+            Self::Late { waited, why, .. } => {
+                write!(f, "was not ready after {:.1} s", waited.as_secs_f32())?;
+                why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
         }
     }

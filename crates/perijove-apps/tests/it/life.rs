@@ -101,6 +101,23 @@ async fn an_application_that_is_never_ready_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_worker_is_published_when_its_site_is_well() {
+    let mut site = Site::new("ready");
+    site.plan.health = Some("/health".into());
+    let app = site.start().await;
+    site.behave("unwell");
+    let mut plan = site.plan.clone();
+    plan.start_time = Duration::from_secs(4);
+    let error = app.replace(plan).await.unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "a worker of shop:application was not ready after 4.0 s: /health answered 503"
+    );
+    app.stop(LONG).await;
+    site.is_over().await;
+}
+
+#[tokio::test]
 async fn new_workers_take_over_when_all_are_ready() {
     let site = Site::new("ready");
     let app = site.start().await;

@@ -56,6 +56,7 @@ impl Site {
             threads: 4,
             environment: environment(),
             sockets: folder.path().join("app"),
+            health: None,
             start_time: LONG,
             drain_time: Duration::from_secs(1),
         };

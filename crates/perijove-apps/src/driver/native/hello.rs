@@ -26,7 +26,7 @@ const READY_PAYLOAD: usize = 3;
 const CLAIMS: u64 = 4096;
 
 /// Says `HELLO` and waits for `READY`, for as long as the worker takes.
-pub(in crate::driver) async fn greet(socket: &Path, secret: &str) -> io::Result<()> {
+pub(super) async fn greet(socket: &Path, secret: &str) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(socket).await?;
     let claims = system::memory_file(CLAIMS)?;
     let hello = hello(secret);
@@ -42,7 +42,7 @@ pub(in crate::driver) async fn greet(socket: &Path, secret: &str) -> io::Result<
     let mut answer = [0; HEADER + READY_PAYLOAD];
     stream.read_exact(&mut answer).await?;
     if is_ready(&answer) {
-        Ok(())
+        Ok(stream)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the worker did not answer with READY"))
     }

@@ -8,7 +8,7 @@ import struct
 import sys
 import threading
 
-HELLO, READY = 1, 16
+HELLO, REQUEST, READY, RESPONSE = 1, 2, 16, 17
 
 
 def main():
@@ -29,7 +29,7 @@ def main():
         threading.Event().wait()
     if behaviour == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    return serve(socket.socket(fileno=start["socket"]), start)
+    return serve(socket.socket(fileno=start["socket"]), start, behaviour)
 
 
 def end_with_the_program():
@@ -45,7 +45,7 @@ def crashes_first():
     return True
 
 
-def serve(listener, start):
+def serve(listener, start, behaviour):
     while True:
         connection, _ = listener.accept()
         with connection, connection.makefile("rb") as stream:
@@ -53,7 +53,18 @@ def serve(listener, start):
             version, secret = stream.read(1), stream.read(length - 1)
             if (kind, version, secret.decode()) == (HELLO, b"\x01", start["secret"]):
                 connection.sendall(struct.pack("<IB7xBH", 3, READY, 1, start["threads"]))
-                stream.read()
+                answer_health(connection, stream, behaviour)
+
+
+def answer_health(connection, stream, behaviour):
+    header = stream.read(12)
+    if header:
+        length, kind, id = struct.unpack("<IB3xI", header)
+        target = stream.read(length).split(b"GET\0\0")[1]
+        is_well = behaviour != "unwell" and target[2:9] == b"/health"
+        status = 204 if is_well else 503
+        connection.sendall(struct.pack("<IBB2xIHHI", 8, RESPONSE, 1, id, status, 0, 0))
+        stream.read()
 
 
 sys.exit(main())
