@@ -65,7 +65,7 @@ test-rust: worker $(TEST)/ready
 # The package as it is installed, not as it lies in the tree.
 .PHONY: test-python
 test-python: installed
-	PERIJOVE_TESTED="$$(echo "$$PWD"/$(WHEEL)/lib/python3*/site-packages)" \
+	PERIJOVE_PACKAGE="$$(echo "$$PWD"/$(WHEEL)/lib/python3*/site-packages/perijove)" \
 	  $(TEST)/bin/python -m pytest python/tests
 
 .PHONY: test-browser

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PACKAGES, FakeControl
+from fake_control import PACKAGES, FakeControl
 from visits import Visitor, load
 
 

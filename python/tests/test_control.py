@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeControl
+from fake_control import FakeControl
 from perijove.control import (
     Control,
     Launch,

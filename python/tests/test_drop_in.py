@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PYTHON, FakeControl
+from fake_control import PYTHON, FakeControl
 from perijove import pyramid as ours
 from perijove import startup as our_startup
 from pyramid import testing

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import FakeControl
+from fake_control import FakeControl
 from perijove.pyramid import includeme, launch_notebook, notebook_proxy, shutdown_notebook
 from pyramid import testing
 from pyramid.exceptions import ConfigurationError

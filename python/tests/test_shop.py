@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FakeControl
+from fake_control import FakeControl
 from visits import Visitor, load
 
 LAUNCHED = "http://localhost/notebook/user/lab/tree/default-1a2b3c4d.ipynb"
