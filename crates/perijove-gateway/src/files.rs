@@ -13,7 +13,7 @@ mod tests;
 mod types;
 mod validators;
 
-use std::{fmt::Write as _, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt::Write as _, io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use rustix::io::Errno;
 
@@ -138,6 +138,12 @@ impl Files {
         !place.path.ends_with(b"/")
             && self.find(Place { path: &path, ..place }).is_ok_and(|found| found.is_some())
     }
+}
+
+/// What [`Files`] makes of a request's path, for the fuzzer: the name below the folder, or `None`.
+#[doc(hidden)]
+pub fn clean_path<'a>(path: &'a [u8], prefix: &[u8]) -> Option<Cow<'a, [u8]>> {
+    path::clean(path, prefix)
 }
 
 /// Whether the file is another one by now; network file systems say so, and so do we.

@@ -140,11 +140,12 @@ impl HeadReader {
             buffer.advance(2);
             self.has_skipped = true;
         }
-        let mut draft = self.begun.take().unwrap_or_default();
+        let mut draft = self.begun.take().map_or_else(Draft::default, |begun| *begun);
         let Some(end) = draft.advance(buffer, limits)? else {
             // A connection that idles between two requests holds nothing, and a lone carriage
             // return may be half of the empty line.
-            self.begun = (!matches!(buffer.as_ref(), b"" | b"\r")).then_some(draft);
+            let has_begun = !matches!(buffer.as_ref(), b"" | b"\r");
+            self.begun = has_begun.then(|| Box::new(draft));
             return Ok(None);
         };
         let head = draft.finish(buffer.get(..end).unwrap_or_default())?;

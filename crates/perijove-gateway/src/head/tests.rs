@@ -5,6 +5,9 @@ use std::{fmt::Write as _, fs, path::Path};
 use bytes::{Bytes, BytesMut};
 use proptest::prelude::*;
 
+#[path = "../../../../fuzz/checks/request_head.rs"]
+mod fuzz;
+
 use super::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 
 /// What a request is read as, in words; `step` bytes arrive at a time.
@@ -119,6 +122,13 @@ fn valid_requests_are_read_as_the_files_say() {
 #[test]
 fn invalid_requests_are_refused_as_the_files_say() {
     check_folder("invalid", 40);
+}
+
+#[test]
+fn what_the_fuzzer_checks_holds_for_its_corpus() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/request_head");
+    let seeds = fs::read_dir(folder).unwrap();
+    assert!(seeds.map(|seed| fuzz::check(&fs::read(seed.unwrap().path()).unwrap())).count() > 100);
 }
 
 fn limited(request: &str, bytes: usize, fields: usize) -> Result<bool, HeadError> {

@@ -8,3 +8,4 @@
 )]
 
 mod configs;
+mod corpus;
