@@ -148,7 +148,7 @@ impl Keeper {
         self.shared.upstreams.remove(id);
         self.enter(Phase::Draining, Some(process.child.pid()));
         let deadline = self.drain(&process, id, deadline).await;
-        process.end(deadline.saturating_duration_since(Instant::now()).max(AT_LEAST)).await;
+        self.end(&process, deadline).await;
         // What was still under way is answered now.
         self.shared.upstreams.fail(id);
         Over::Finished
@@ -168,6 +168,22 @@ impl Keeper {
                 _ = process.child.ended() => return deadline,
                 () = sleep_until(deadline) => return deadline,
                 Wish::Finish(nearer) = wish(&mut self.wishes, is_nearer) => deadline = nearer,
+            }
+        }
+    }
+
+    /// Asks the process to end, and has it killed when the time is over.
+    async fn end(&mut self, process: &Process, deadline: Instant) {
+        let mut deadline = deadline;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            process.child.terminate(left.max(AT_LEAST));
+            let is_nearer = |wish| matches!(wish, Wish::Finish(nearer) if nearer < deadline);
+            tokio::select! {
+                _ = process.child.ended() => return,
+                Wish::Finish(nearer) = wish(&mut self.wishes, is_nearer), if !left.is_zero() => {
+                    deadline = nearer;
+                }
             }
         }
     }

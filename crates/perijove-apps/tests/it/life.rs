@@ -183,6 +183,20 @@ async fn a_worker_that_does_not_end_is_killed() {
 }
 
 #[tokio::test]
+async fn a_second_stop_brings_the_end_nearer() {
+    let site = Site::new("deaf");
+    let app = site.start().await;
+    let patient = tokio::spawn({
+        let app = app.clone();
+        async move { app.stop(Duration::from_secs(3600)).await }
+    });
+    until(&app, |status| status.workers.iter().all(|worker| worker.phase == Phase::Draining)).await;
+    timeout(LONG, app.stop(Duration::ZERO)).await.expect("the end in time");
+    patient.await.unwrap();
+    site.is_over().await;
+}
+
+#[tokio::test]
 async fn an_application_of_which_nobody_has_a_handle_ends() {
     let site = Site::new("ready");
     drop(site.start().await);
