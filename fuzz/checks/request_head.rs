@@ -5,7 +5,7 @@ use perijove_gateway::{Chunk, ChunkReader, Framing, Head, HeadLimits, HeadReader
 
 /// Nothing panics, pieces are read as the whole is, what is taken is clean, another parser reads
 /// it alike, and made again from its parts it is the same.
-pub fn check(data: &[u8]) {
+pub(super) fn check(data: &[u8]) {
     let step = 1 + data.len() % 7;
     let (whole, pieces) = (read(data, usize::MAX), read(data, step));
     match (whole, pieces) {

@@ -3,7 +3,7 @@
 use perijove_gateway::clean_path;
 
 /// What comes out of a path leads nowhere but down, into no hidden folder, and means one thing.
-pub fn check(data: &[u8]) {
+pub(super) fn check(data: &[u8]) {
     for prefix in [b"".as_slice(), b"/s"] {
         let Some(found) = clean_path(data, prefix) else { continue };
         assert!(found.is_empty() || found.starts_with(b"/"));

@@ -5,6 +5,7 @@ mod beneath;
 mod cache;
 mod encoding;
 mod entry;
+mod missing;
 mod multipart;
 mod path;
 mod range;
@@ -13,7 +14,7 @@ mod tests;
 mod types;
 mod validators;
 
-use std::{borrow::Cow, fmt::Write as _, io, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt::Write as _, io, path::PathBuf, time::SystemTime};
 
 use rustix::io::Errno;
 
@@ -21,7 +22,8 @@ use crate::{Body, FieldBlock, Head, Request, Response};
 
 use beneath::Folder;
 use cache::Cache;
-use entry::{Entry, Found, Place};
+use entry::{Found, Place};
+use missing::Missing;
 
 /// A folder of static files, below a path prefix.
 ///
@@ -37,6 +39,7 @@ pub struct Files {
     folder: Folder,
     maximum_age: Option<u32>,
     cache: Cache,
+    missing: Missing,
     wall_clock: fn() -> SystemTime,
 }
 
@@ -65,6 +68,7 @@ impl Files {
             folder: Folder::new(folder),
             maximum_age: settings.maximum_age,
             cache: Cache::new(settings.cache_bytes),
+            missing: Missing::default(),
             wall_clock: SystemTime::now,
         }
     }
@@ -93,9 +97,10 @@ impl Files {
             }
         }
         match result {
-            Ok(answer) => Some(answer),
+            Ok(answer) => answer,
             Err(error) if is_missing(&error) => {
                 self.cache.remove(&path);
+                self.missing.note(&path, now, |name| self.folder.open(name, now).is_ok());
                 None
             }
             Err(error) => {
@@ -105,38 +110,40 @@ impl Files {
         }
     }
 
-    fn try_serve(&self, head: &Head, place: Place<'_>) -> io::Result<Response> {
+    fn try_serve(&self, head: &Head, place: Place<'_>) -> io::Result<Option<Response>> {
         let is_read = matches!(head.method(), "GET" | "HEAD");
         match self.find(place)? {
-            Some(entry) if is_read => answer::answer(&entry, place, head),
-            Some(_) => Ok(plain(405, "Allow", "GET, HEAD")),
-            None if is_read && self.has_index(place) => Ok(add_slash(head)),
-            None => Err(io::ErrorKind::NotFound.into()),
+            Found::File(entry) if is_read => answer::answer(&entry, place, head).map(Some),
+            Found::File(_) => Ok(Some(plain(405, "Allow", "GET, HEAD"))),
+            Found::Folder if is_read && self.has_index(place) => Ok(Some(add_slash(head))),
+            Found::Folder | Found::Nothing => Ok(None),
         }
     }
 
-    /// The file at that path, from memory when it was looked at within a second; `None` for a
-    /// folder.
-    fn find(&self, place: Place<'_>) -> io::Result<Option<Arc<Entry>>> {
-        if let Some(entry) = self.cache.get(place.path)
-            && (entry.is_checked(place.now) || entry.is_current(place))
-        {
-            return Ok(Some(entry));
-        }
-        match entry::load(place, self.maximum_age)? {
-            Found::Folder => Ok(None),
-            Found::File(entry) => {
-                self.cache.insert(place.path, entry.clone());
-                Ok(Some(entry))
+    /// What is at that path: a file from memory when it was looked at within a second, nothing
+    /// without a look when nothing was found there often.
+    fn find(&self, place: Place<'_>) -> io::Result<Found> {
+        if let Some(entry) = self.cache.get(place.path) {
+            if entry.is_checked(place.now) || entry.is_current(place) {
+                return Ok(Found::File(entry));
             }
+        } else if self.missing.is_known(place.path, place.now) {
+            return Ok(Found::Nothing);
         }
+        let found = entry::load(place, self.maximum_age)?;
+        if let Found::File(entry) = &found {
+            self.cache.insert(place.path, entry.clone());
+        }
+        Ok(found)
     }
 
     /// Whether a folder that was asked for without the slash at its end would be answered with it.
     fn has_index(&self, place: Place<'_>) -> bool {
         let path = [place.path, b"/"].concat();
         !place.path.ends_with(b"/")
-            && self.find(Place { path: &path, ..place }).is_ok_and(|found| found.is_some())
+            && self
+                .find(Place { path: &path, ..place })
+                .is_ok_and(|found| matches!(found, Found::File(_)))
     }
 }
 

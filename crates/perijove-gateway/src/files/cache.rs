@@ -56,6 +56,9 @@ impl Cache {
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
+        if self.get(path).is_none() {
+            return;
+        }
         self.shelf.write().unwrap_or_else(PoisonError::into_inner).remove(path);
     }
 }

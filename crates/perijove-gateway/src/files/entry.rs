@@ -93,6 +93,8 @@ impl Place<'_> {
 pub(super) enum Found {
     File(Arc<Entry>),
     Folder,
+    /// Not told by [`load`], for which this is an error.
+    Nothing,
 }
 
 /// Opens and reads a file and its neighbours. `maximum_age` is in seconds, for Cache-Control.

@@ -332,6 +332,23 @@ fn a_change_shows_within_a_second() {
 }
 
 #[test]
+fn what_was_missed_often_is_found_soon_after_it_came() {
+    let mut site = Served::new();
+    site.write("static/a", "a");
+    for _ in 0..100 {
+        site.check("GET /", &[], "-").check("GET /app/x", &[], "-").check(
+            "GET /static/b",
+            &[],
+            "-",
+        );
+    }
+    site.write("index.html", "home").write("app/x", "x").write("static/b", "b");
+    site.check("GET /static/b", &[], "200 b").check("GET /app/x", &[], "-");
+    site.now += 20;
+    site.check("GET /", &[], "200 home").check("GET /app/x", &[], "200 x");
+}
+
+#[test]
 fn a_change_right_after_reading_is_not_missed_though_its_time_is_the_same() {
     let mut site = Served::new();
     site.files.wall_clock = SystemTime::now;
