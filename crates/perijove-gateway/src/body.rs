@@ -3,15 +3,20 @@
 use std::{
     fmt,
     fs::File,
+    future::poll_fn,
     io,
+    os::unix::fs::FileExt,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
 use crate::proxy::Tunnel;
+
+/// A file is read this much at once where the kernel cannot send it.
+const PIECE: usize = 64 << 10;
 
 /// Something that yields a body chunk by chunk, without ever holding the whole of it.
 pub trait Source: Send {
@@ -68,6 +73,83 @@ impl fmt::Debug for Body {
             Self::Tunnel(_) => "Tunnel",
         };
         f.debug_struct(kind).field("length", &self.length()).finish()
+    }
+}
+
+/// The same body, refused as soon as it is known to be longer than `limit` bytes.
+pub(crate) fn limited(body: Body, limit: u64) -> Result<Body, BodyError> {
+    match (body.length(), body) {
+        (Some(length), _) if length > limit => Err(BodyError::TooLong { limit }),
+        (None, Body::Stream(source)) => {
+            Ok(Body::Stream(Box::new(Limited { source, limit, left: limit })))
+        }
+        (_, body) => Ok(body),
+    }
+}
+
+/// A body of unknown length, up to a limit.
+struct Limited {
+    source: Box<dyn Source>,
+    limit: u64,
+    left: u64,
+}
+
+impl Source for Limited {
+    fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let polled = self.source.poll_chunk(context);
+        if let Poll::Ready(Some(Ok(chunk))) = &polled {
+            match self.left.checked_sub(chunk.len() as u64) {
+                Some(left) => self.left = left,
+                None => {
+                    let error = BodyError::TooLong { limit: self.limit };
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+        polled
+    }
+}
+
+/// A body as a whole, of at most `limit` bytes.
+pub(crate) async fn whole(body: Body, limit: u64) -> Result<Bytes, BodyError> {
+    let mut source = match limited(body, limit)? {
+        Body::Empty | Body::Tunnel(_) => return Ok(Bytes::new()),
+        Body::Full(bytes) => return Ok(bytes),
+        Body::File(file) => Box::new(FileSource(file)),
+        Body::Stream(source) => source,
+    };
+    let mut whole = BytesMut::new();
+    while let Some(chunk) = poll_fn(|context| source.poll_chunk(context)).await {
+        whole.extend_from_slice(&chunk?);
+    }
+    Ok(whole.freeze())
+}
+
+/// A piece of a file, read piece by piece.
+#[derive(Debug)]
+pub(crate) struct FileSource(pub(crate) FileBody);
+
+impl Source for FileSource {
+    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
+        let FileBody { file, offset, length } = &mut self.0;
+        if *length == 0 {
+            return Poll::Ready(None);
+        }
+        let mut piece = vec![0; usize::try_from(*length).unwrap_or(PIECE).min(PIECE)];
+        Poll::Ready(Some(match file.read_at(&mut piece, *offset) {
+            Ok(0) => Err(BodyError::CutOff),
+            Ok(count) => {
+                piece.truncate(count);
+                *offset += count as u64;
+                *length -= count as u64;
+                Ok(piece.into())
+            }
+            Err(error) => Err(BodyError::Io(error)),
+        }))
+    }
+
+    fn length(&self) -> Option<u64> {
+        Some(self.0.length)
     }
 }
 

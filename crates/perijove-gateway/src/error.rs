@@ -1,8 +1,12 @@
 //! Why a request is answered with an error, and the answer.
 
+mod pages;
+
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
-use crate::BodyError;
+use crate::{BodyError, HeadError};
+
+pub(crate) use pages::Pages;
 
 /// Whose fault it is: decides what is told to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,32 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// Tells the log what the client is not told.
+    pub(crate) fn log(&self, request_id: &str) {
+        let (what, status) = (&self.what, self.status);
+        let cause = chain(self.source.as_deref().map(|source| source as &(dyn Error + 'static)));
+        match self.whose {
+            Whose::Client => tracing::debug!(request_id, status, cause, "{what}"),
+            Whose::Upstream => tracing::warn!(request_id, status, cause, "{what}"),
+            Whose::Ours => tracing::error!(request_id, status, cause, "{what}"),
+        }
+    }
+}
+
+/// The causes, nearest first.
+fn chain(mut source: Option<&(dyn Error + 'static)>) -> String {
+    let mut text = String::new();
+    while let Some(error) = source {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)
@@ -85,5 +115,16 @@ impl From<BodyError> for Fault {
             BodyError::Malformed { .. } | BodyError::CutOff | BodyError::Io(_) => 400,
         };
         Self::client(status, error.to_string()).because(error).closing()
+    }
+}
+
+/// A head that was refused; what follows it in the connection cannot be understood.
+impl From<HeadError> for Fault {
+    fn from(error: HeadError) -> Self {
+        let status = match error {
+            HeadError::TooLarge => 431,
+            HeadError::Malformed(_) => 400,
+        };
+        Self::client(status, error.to_string()).closing()
     }
 }

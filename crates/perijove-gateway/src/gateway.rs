@@ -1,13 +1,26 @@
 //! The gateway: binds its listeners, then runs until it is told to stop.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::{HeadLimits, Routes};
+use crate::{
+    AccessLog, HeadLimits, Routes,
+    connection::Door,
+    error::Pages,
+    listen::{Bound, Name},
+    thread::{Crew, Terms},
+};
 
-/// What the gateway is to do, checked and resolved.
+/// What the gateway is to do, checked and resolved. Begin with `Plan::default()`, which has no
+/// listeners.
 #[derive(Debug)]
 pub struct Plan {
     pub listeners: Vec<Listener>,
@@ -18,14 +31,38 @@ pub struct Plan {
     pub head_time: Duration,
     /// A kept-alive connection without a request.
     pub idle_time: Duration,
+    /// Between two pieces of a body that the client sends or takes.
+    pub transfer_time: Duration,
     /// Open connections of all listeners together.
     pub connections: usize,
     /// How long requests under way may go on after the stop.
     pub drain_time: Duration,
     /// Networks whose forwarded headers are believed, as address and prefix length.
-    pub trusted_proxies: Vec<(std::net::IpAddr, u8)>,
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Whether the forwarded headers of whoever reaches a Unix socket are believed.
+    pub trusts_unix_peers: bool,
     /// A folder with `404.html` and the like.
     pub error_pages: Option<PathBuf>,
+    pub access_log: Option<AccessLog>,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            threads: 1,
+            head: HeadLimits::default(),
+            head_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(75),
+            transfer_time: Duration::from_secs(60),
+            connections: 10_000,
+            drain_time: Duration::from_secs(30),
+            trusted_proxies: Vec::new(),
+            trusts_unix_peers: false,
+            error_pages: None,
+            access_log: None,
+        }
+    }
 }
 
 /// One address and what is served there.
@@ -34,9 +71,18 @@ pub struct Listener {
     pub address: ListenAddress,
     pub routes: Routes,
     /// Replaced as a whole when the certificates change.
-    pub tls: Option<Arc<arc_swap::ArcSwap<rustls::ServerConfig>>>,
+    pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
+    /// For this long browsers are to come by HTTPS only; told in answers over HTTPS.
+    pub strict_transport: Option<Duration>,
     /// Whether requests here stand in the access log.
     pub is_logged: bool,
+}
+
+impl Listener {
+    /// A logged listener without TLS.
+    pub fn new(address: ListenAddress, routes: Routes) -> Self {
+        Self { address, routes, tls: None, strict_transport: None, is_logged: true }
+    }
 }
 
 #[derive(Debug)]
@@ -63,23 +109,64 @@ pub enum BindError {
 /// Bound listeners, not yet serving.
 #[derive(Debug)]
 pub struct Gateway {
-    plan: Plan,
+    bound: Vec<(Bound, Arc<Door>)>,
+    rules: Arc<Plan>,
 }
 
 impl Gateway {
     /// Opens every listener.
-    pub fn bind(plan: Plan) -> Result<Self, BindError> {
-        Ok(Self { plan })
+    pub fn bind(mut plan: Plan) -> Result<Self, BindError> {
+        let listeners = std::mem::take(&mut plan.listeners);
+        let pages = Arc::new(Pages::new(plan.error_pages.clone()));
+        let rules = Arc::new(plan);
+        let bound = listeners.into_iter().map(|listener| {
+            let bound = Bound::open(listener.address)?;
+            let port = match &bound.name {
+                Name::Tcp(address) => address.port(),
+                Name::Unix(_) => 0,
+            };
+            let door = Door {
+                routes: listener.routes,
+                tls: listener.tls,
+                strict_transport: listener.strict_transport,
+                is_logged: listener.is_logged && rules.access_log.is_some(),
+                port,
+                pages: pages.clone(),
+                rules: rules.clone(),
+            };
+            Ok((bound, Arc::new(door)))
+        });
+        Ok(Self { bound: bound.collect::<Result<_, _>>()?, rules })
     }
 
-    /// The addresses that were bound, as `http://127.0.0.1:8000`, `https://…` or `unix:/path`.
+    /// The addresses that were bound, as `http://127.0.0.1:8000`, `https://…` or `unix:/path`, in
+    /// the order of the plan.
     pub fn addresses(&self) -> Vec<String> {
-        todo!("{:?}", self.plan)
+        let text = |(bound, door): &(Bound, Arc<Door>)| match &bound.name {
+            Name::Tcp(address) if door.tls.is_some() => format!("https://{address}"),
+            Name::Tcp(address) => format!("http://{address}"),
+            Name::Unix(path) => format!("unix:{}", path.display()),
+        };
+        self.bound.iter().map(text).collect()
     }
 
     /// Serves until `stop`, then takes no more connections, finishes the requests under way within
-    /// the drain time, and returns. A second call of `now` ends at once.
+    /// the drain time, and returns. `now` ends at once.
     pub async fn run(self, stop: CancellationToken, now: CancellationToken) {
-        todo!("{stop:?}{now:?}")
+        let Self { bound, rules } = self;
+        let terms = Terms {
+            threads: rules.threads.max(1),
+            connections: rules.connections.max(1),
+            drain_time: rules.drain_time,
+            log: rules.access_log.clone(),
+            stop: stop.clone(),
+            now,
+        };
+        let ended = Crew::start(&bound, &terms);
+        // Dropping the listeners' own descriptors lets the port go as soon as the threads have
+        // dropped theirs.
+        stop.cancelled().await;
+        drop(bound);
+        ended.await;
     }
 }

@@ -7,22 +7,38 @@
 #[cfg(test)]
 extern crate self as perijove_gateway;
 
+mod access_log;
 mod activity;
 mod body;
+mod buffers;
+mod clock;
 mod confine;
+mod connection;
 mod error;
 mod fields;
 mod files;
+mod forwarded;
 mod gateway;
 mod guard;
 mod head;
+#[cfg(target_os = "linux")]
+mod linux;
+mod listen;
 mod message;
+#[cfg(not(target_os = "linux"))]
+mod portable;
 mod proxy;
+mod redirect;
+mod request;
 mod route;
 mod routes;
 mod service;
 mod stream;
+mod thread;
+mod tls;
+mod watch;
 
+pub use access_log::{AccessLog, LogFormat};
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
 pub use confine::{Confinement, CookieNames};
@@ -38,3 +54,4 @@ pub use proxy::{
 pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
+pub use tls::{CertificateFiles, Tls, TlsError};

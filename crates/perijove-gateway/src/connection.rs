@@ -1,0 +1,131 @@
+//! One connection: TLS, then HTTP/1 by our own loop or HTTP/2 by hyper.
+
+mod answer;
+mod closing;
+mod http1;
+mod http2;
+mod outgoing;
+mod sending;
+mod tunnel;
+mod upload;
+
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    Client, Head, Plan, Response, Routes, Scheme,
+    access_log::Entry,
+    error::{Fault, Pages},
+    forwarded::{self, Peer},
+    listen,
+    stream::{Socket, Stream},
+    watch::Watch,
+};
+
+/// A listener, as connections see it.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) routes: Routes,
+    pub(crate) tls: Option<Arc<ArcSwap<ServerConfig>>>,
+    pub(crate) strict_transport: Option<Duration>,
+    pub(crate) is_logged: bool,
+    /// 0 for a Unix socket.
+    pub(crate) port: u16,
+    pub(crate) pages: Arc<Pages>,
+    /// Of the whole gateway.
+    pub(crate) rules: Arc<Plan>,
+}
+
+impl Door {
+    /// The answer for a fault, and a word to the log.
+    pub(crate) fn refuse(&self, fault: &Fault, head: Option<&Head>, request_id: &str) -> Response {
+        fault.log(request_id);
+        self.pages.answer(fault, head, request_id)
+    }
+
+    /// The line of a request, if it is to stand in the log.
+    fn entry(&self, head: &Head, client: &Client) -> Option<Entry> {
+        let log = self.rules.access_log.as_ref().filter(|_| self.is_logged)?;
+        Some(log.begin(head, client))
+    }
+}
+
+/// A connection that was accepted and not yet served.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    socket: Socket,
+    door: Arc<Door>,
+    peer: Peer,
+}
+
+impl Opening {
+    /// `address` is that of a TCP client.
+    pub(crate) fn new(socket: Socket, address: Option<SocketAddr>, door: Arc<Door>) -> Self {
+        let credentials = match &socket {
+            Socket::Unix(stream) => listen::peer_of(stream),
+            Socket::Tcp(_) => None,
+        };
+        let rules = &door.rules;
+        let peer = Peer {
+            address,
+            credentials,
+            scheme: if door.tls.is_some() { Scheme::Https } else { Scheme::Http },
+            port: door.port,
+            is_trusted: match address {
+                Some(address) => forwarded::contains(&rules.trusted_proxies, address.ip()),
+                None => rules.trusts_unix_peers,
+            },
+            last_host: Arc::from(""),
+        };
+        Self { socket, door, peer }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn serve(self) {
+        let Self { socket, door, peer } = self;
+        let watch = Watch::new();
+        watch.arm(door.rules.head_time);
+        let (stream, is_http2) = match &door.tls {
+            None => (Stream::Plain(socket), false),
+            Some(config) => {
+                // Boxed: a handshake is large and short, and the rest of the connection long.
+                let handshake = Box::pin(shake_hands(socket, config.load_full(), &watch));
+                match handshake.await {
+                    Some(shaken) => shaken,
+                    None => return,
+                }
+            }
+        };
+        let connection = http1::Connection::new(stream, watch, door, peer);
+        let connection = if is_http2 { Some(connection) } else { connection.serve().await };
+        if let Some(connection) = connection {
+            Box::pin(http2::serve(connection)).await;
+        }
+    }
+}
+
+/// The TLS handshake, within the time for a head; the stream, and whether HTTP/2 was agreed on.
+async fn shake_hands(
+    socket: Socket,
+    config: Arc<ServerConfig>,
+    watch: &Watch,
+) -> Option<(Stream, bool)> {
+    let mut handshake = pin!(TlsAcceptor::from(config).accept(socket));
+    let shaken = poll_fn(|context| match handshake.as_mut().poll(context) {
+        Poll::Ready(shaken) => Poll::Ready(Some(shaken)),
+        Poll::Pending => watch.poll_late(context).map(|()| None),
+    });
+    match shaken.await? {
+        Ok(stream) => {
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            Some((Stream::Tls(Box::new(stream)), is_http2))
+        }
+        Err(error) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            None
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! An answer in the form that hyper sends.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use hyper::body::{Frame, SizeHint};
+
+use crate::{
+    Body, BodyError, Response, Source, access_log::Entry, body::FileSource, clock,
+    connection::closing,
+};
+
+use super::{Active, STALL};
+
+/// The body of an answer, and what ends with it.
+pub(super) struct Outbound {
+    body: Kind,
+    left: Option<u64>,
+    sent: u64,
+    status: u16,
+    time: Duration,
+    entry: Option<Entry>,
+    is_over: bool,
+    _active: Active,
+}
+
+enum Kind {
+    Nothing,
+    Full(Bytes),
+    Stream(Box<dyn Source>),
+}
+
+pub(super) fn begin(
+    answer: Response,
+    is_head: bool,
+    active: Active,
+    entry: Option<Entry>,
+) -> http::Response<Outbound> {
+    let Response { status, fields, body } = answer;
+    let has_body = !is_head && !matches!(status, 204 | 304);
+    let length = body.length();
+    let mut response = http::Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    let headers = response.headers_mut();
+    for (name, value) in fields.iter() {
+        // What HTTP/2 cannot carry is left out.
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name), HeaderValue::from_bytes(value))
+        {
+            headers.append(name, value);
+        }
+    }
+    let mut date = Vec::with_capacity(29);
+    clock::push_date(&mut date);
+    if let Ok(date) = HeaderValue::from_bytes(&date) {
+        headers.insert(header::DATE, date);
+    }
+    let is_told = has_body || (is_head && length > Some(0));
+    if let Some(length) = length.filter(|_| is_told)
+        && !headers.contains_key(header::CONTENT_LENGTH)
+    {
+        headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    let door = &active.0.door;
+    if let Some(time) = door.strict_transport.filter(|_| door.tls.is_some())
+        && let Ok(value) = HeaderValue::try_from(format!("max-age={}", time.as_secs()))
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    let body = match body {
+        _ if !has_body => Kind::Nothing,
+        Body::Empty | Body::Tunnel(_) => Kind::Nothing,
+        Body::Full(bytes) => Kind::Full(bytes),
+        Body::File(file) => Kind::Stream(Box::new(FileSource(file))),
+        Body::Stream(source) => Kind::Stream(source),
+    };
+    let left = if has_body { length } else { Some(0) };
+    let time = door.rules.transfer_time;
+    let is_over = left == Some(0);
+    let outbound = Outbound { body, left, sent: 0, status, time, entry, is_over, _active: active };
+    response.map(|()| outbound)
+}
+
+impl hyper::body::Body for Outbound {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        let _ = STALL.try_with(super::Watch::disarm);
+        let piece = match &mut this.body {
+            Kind::Nothing => None,
+            Kind::Full(bytes) if bytes.is_empty() => None,
+            Kind::Full(bytes) => Some(Ok(std::mem::take(bytes))),
+            Kind::Stream(source) => std::task::ready!(source.poll_chunk(context)),
+        };
+        // Until it is asked for the next piece, the client is waited for.
+        let _ = STALL.try_with(|stall| stall.arm(this.time));
+        Poll::Ready(match piece {
+            None if this.left.is_some_and(|left| left > 0) => Some(Err(BodyError::CutOff)),
+            None => {
+                this.is_over = true;
+                None
+            }
+            Some(Ok(bytes)) => {
+                let length = bytes.len() as u64;
+                this.sent += length;
+                this.left = this.left.map(|left| left.saturating_sub(length));
+                this.is_over = this.left == Some(0);
+                Some(Ok(Frame::data(bytes)))
+            }
+            Some(Err(error)) => Some(Err(error)),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Outbound {
+    fn drop(&mut self) {
+        let status = if self.is_over { self.status } else { closing::CLIENT_LEFT };
+        closing::log(self.entry.take(), status, self.sent);
+    }
+}

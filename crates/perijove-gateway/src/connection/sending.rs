@@ -1,0 +1,243 @@
+//! An answer's body on its way to the client.
+
+use std::{
+    future::poll_fn,
+    io::ErrorKind,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use socket2::SockRef;
+use tokio::io::Interest;
+
+#[cfg(target_os = "linux")]
+use crate::linux::{send_file, send_more};
+#[cfg(not(target_os = "linux"))]
+use crate::portable::{send_file, send_more};
+use crate::{Body, FileBody, Source, body::FileSource, stream::Socket};
+
+use super::{answer::Wire, http1::Connection, outgoing::Outgoing, upload::Upload};
+
+/// After so many bytes sent at once, other connections have their turn.
+const TURN: usize = 4 << 20;
+
+/// How far an answer came.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Of the body.
+    pub(super) bytes: u64,
+    pub(super) end: Result<(), Cut>,
+}
+
+/// Who cut an answer off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cut {
+    /// It left, or took nothing for too long.
+    Client,
+    /// The body ended before its end, or went on behind it.
+    Source,
+}
+
+/// Writes what was gathered, the head first of all, and the body behind it.
+pub(super) async fn send(
+    connection: &mut Connection,
+    mut out: Outgoing,
+    (body, wire): (Body, Wire),
+    upload: &mut Option<Upload>,
+) -> Sent {
+    let source: Box<dyn Source> = match (body, wire) {
+        (_, Wire::Nothing) | (Body::Empty | Body::Tunnel(_), _) => {
+            return whole(connection, out, 0).await;
+        }
+        (Body::Full(body), _) => {
+            let length = body.len() as u64;
+            out.push(body);
+            return whole(connection, out, length).await;
+        }
+        (Body::File(file), _) if connection.stream.plain().is_some() && file.length > 0 => {
+            return by_kernel(connection, out, file).await;
+        }
+        (Body::File(file), _) => Box::new(FileSource(file)),
+        (Body::Stream(source), _) => source,
+    };
+    let left = match wire {
+        Wire::Sized(length) => length,
+        _ => u64::MAX,
+    };
+    let mut stream = Streaming { out, source, wire, left, bytes: 0, is_over: false, end: Ok(()) };
+    let end = poll_fn(|context| stream.poll(connection, upload, context)).await;
+    connection.watch.disarm();
+    if end == Err(Cut::Source) && wire == Wire::Close {
+        // The end of the connection means the end of the body here: it must not be mistaken. When
+        // this fails the client cannot tell, and nothing else depends on it.
+        drop(SockRef::from(connection.stream.socket()).set_linger(Some(Duration::ZERO)));
+    }
+    Sent { bytes: stream.bytes, end }
+}
+
+async fn whole(connection: &mut Connection, mut out: Outgoing, length: u64) -> Sent {
+    let end = poll_fn(|context| {
+        let before = out.sent();
+        match out.poll_flush(&mut connection.stream, context) {
+            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Cut::Client)),
+            Poll::Pending => connection.poll_blocked(out.sent() > before, context).map(Err),
+        }
+    });
+    let end = end.await;
+    connection.watch.disarm();
+    Sent { bytes: if end.is_ok() { length } else { 0 }, end }
+}
+
+/// A piece of a file, sent without carrying it through this process. The head waits in the kernel
+/// for the first bytes of the body.
+async fn by_kernel(connection: &mut Connection, out: Outgoing, file: FileBody) -> Sent {
+    let mut sending = Sending { out, offset: file.offset, left: file.length, file };
+    let end = poll_fn(|context| sending.poll(connection, context)).await;
+    connection.watch.disarm();
+    Sent { bytes: sending.file.length - sending.left, end }
+}
+
+struct Sending {
+    out: Outgoing,
+    file: FileBody,
+    offset: u64,
+    left: u64,
+}
+
+impl Sending {
+    fn poll(
+        &mut self,
+        connection: &Connection,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        let Some(socket) = connection.stream.plain() else {
+            return Poll::Ready(Err(Cut::Client));
+        };
+        let mut moved = 0;
+        while self.left > 0 {
+            if moved >= TURN {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.step(socket) {
+                Ok(0) => return Poll::Ready(Err(Cut::Source)),
+                Ok(count) => moved += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() != ErrorKind::WouldBlock => {
+                    return Poll::Ready(Err(Cut::Client));
+                }
+                Err(_) => match socket.poll_write_ready(context) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
+                    Poll::Pending => return connection.poll_blocked(moved > 0, context).map(Err),
+                },
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Some of the head, or some of the body once that is gone; 0 when the file has become
+    /// shorter.
+    fn step(&mut self, socket: &Socket) -> std::io::Result<usize> {
+        let head = self.out.rest();
+        if !head.is_empty() {
+            let count = socket.try_io(Interest::WRITABLE, || send_more(socket, head))?;
+            self.out.advance(count);
+            return Ok(count);
+        }
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(TURN);
+        let count = socket.try_io(Interest::WRITABLE, || {
+            send_file(socket, &self.file.file, &mut self.offset, most)
+        })?;
+        self.left = self.left.saturating_sub(count as u64);
+        Ok(count)
+    }
+}
+
+/// A body that streams.
+struct Streaming {
+    out: Outgoing,
+    source: Box<dyn Source>,
+    wire: Wire,
+    /// What was announced and has not come yet.
+    left: u64,
+    bytes: u64,
+    is_over: bool,
+    end: Result<(), Cut>,
+}
+
+impl Streaming {
+    fn poll(
+        &mut self,
+        connection: &mut Connection,
+        upload: &mut Option<Upload>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        loop {
+            let is_starved = self.gather(context);
+            let before = self.out.sent();
+            let flushed = self.out.poll_flush(&mut connection.stream, context);
+            let is_blocked = flushed.is_pending();
+            match flushed {
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
+                Poll::Ready(Ok(())) if self.is_over => return Poll::Ready(self.end),
+                Poll::Ready(Ok(())) if !is_starved => continue,
+                Poll::Pending if self.out.sent() > before => {
+                    connection.watch.arm(connection.door.rules.transfer_time);
+                }
+                _ => {}
+            }
+            match connection.poll_upload(upload, is_blocked, context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Takes pieces until there is enough to write; true when there was nothing to take. What came
+    /// before a failure is still written.
+    fn gather(&mut self, context: &mut Context<'_>) -> bool {
+        while !self.is_over && self.out.has_room() {
+            let taken = match self.source.poll_chunk(context) {
+                Poll::Pending => return true,
+                Poll::Ready(Some(Ok(piece))) => self.take(piece),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::debug!(%error, "the body of an answer was cut off");
+                    Err(Cut::Source)
+                }
+                Poll::Ready(None) => self.finish(),
+            };
+            if taken.is_err() {
+                self.is_over = true;
+                self.end = taken;
+            }
+        }
+        false
+    }
+
+    fn take(&mut self, piece: Bytes) -> Result<(), Cut> {
+        let length = piece.len() as u64;
+        self.left = self.left.checked_sub(length).ok_or(Cut::Source)?;
+        self.bytes += length;
+        match self.wire {
+            _ if piece.is_empty() => {}
+            Wire::Chunked => self.out.push_chunk(piece),
+            _ => self.out.push(piece),
+        }
+        // A body of known length is over with its last byte, whatever its source still does.
+        self.is_over = self.left == 0;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<(), Cut> {
+        self.is_over = true;
+        match self.wire {
+            Wire::Sized(_) if self.left > 0 => return Err(Cut::Source),
+            Wire::Chunked => self.out.push_last_chunk(),
+            _ => {}
+        }
+        Ok(())
+    }
+}

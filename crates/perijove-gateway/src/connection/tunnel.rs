@@ -1,0 +1,93 @@
+//! An upgraded connection: joined to its upstream for as long as the route's guard lets it.
+
+use std::{
+    future::{pending, poll_fn},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+
+use crate::{
+    Activity, Client, Head, Question, Route, Verdict, access_log::Entry, buffers, request::Upgrade,
+};
+
+use super::{
+    Door,
+    answer::{Wire, push_status, push_strict_transport},
+    closing,
+    http1::Connection,
+    outgoing::Outgoing,
+    sending,
+};
+
+/// Writes the head of the 101 and joins both sides, until they have ended, the guard says no, or
+/// the gateway stops.
+pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Option<Entry>) {
+    let Upgrade { answer, tunnel, route, head, client, ask_again } = upgrade;
+    let mut out = Outgoing::new();
+    push_head(out.small(), &answer, &head, &connection.door);
+    let sent = sending::send(&mut connection, out, (answer.body, Wire::Nothing), &mut None).await;
+    if sent.end.is_err() {
+        return closing::log(entry, closing::CLIENT_LEFT, 0);
+    }
+    let leftover = Bytes::copy_from_slice(&connection.buffer);
+    connection.buffer.clear();
+    buffers::give_back(&mut connection.buffer);
+    let Connection { stream, watch, .. } = connection;
+    let open = Open::new(&route);
+    tokio::select! {
+        () = tunnel.join(stream, leftover) => {}
+        () = refusal(&route, &head, &client, ask_again) => {
+            tracing::info!(request_id = &*client.request_id, "an open connection may not stay");
+        }
+        () = poll_fn(|context| watch.poll_drain(context)) => {}
+    }
+    drop(open);
+    closing::log(entry, answer.status, 0);
+}
+
+fn push_head(out: &mut Vec<u8>, answer: &crate::Response, head: &Head, door: &Door) {
+    push_status(out, answer.status);
+    out.extend_from_slice(answer.fields.as_bytes());
+    out.extend_from_slice(b"Connection: Upgrade\r\n");
+    if let Some(protocol) = head.upgrade().filter(|_| !answer.fields.contains("upgrade")) {
+        out.extend_from_slice(b"Upgrade: ");
+        out.extend_from_slice(protocol);
+        out.extend_from_slice(b"\r\n");
+    }
+    push_strict_transport(out, door);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Ends when the guard no longer lets the connection stand.
+async fn refusal(route: &Route, head: &Head, client: &Client, ask_again: Option<Duration>) {
+    let mut wait = ask_again;
+    let Some(guard) = &route.guard else { return pending().await };
+    while let Some(time) = wait {
+        tokio::time::sleep(time).await;
+        match guard.check(Question { head, client, is_open: true }).await {
+            Verdict::Pass(pass) => wait = pass.ask_again,
+            Verdict::Refuse(_) | Verdict::Reroute(_) => return,
+        }
+    }
+    pending::<()>().await;
+}
+
+/// Counts an upgraded connection for as long as it stands.
+struct Open {
+    activity: Arc<Activity>,
+}
+
+impl Open {
+    fn new(route: &Route) -> Self {
+        route.activity.upgrade_opened();
+        Self { activity: route.activity.clone() }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.activity.upgrade_closed();
+    }
+}

@@ -1,0 +1,176 @@
+//! Listening sockets: TCP, Unix, inherited.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    net::SocketAddr,
+    os::{
+        fd::OwnedFd,
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixStream,
+        },
+    },
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use crate::{BindError, ListenAddress};
+
+/// Connections that wait to be accepted; the kernel takes less when its own limit is lower.
+const BACKLOG: i32 = 4096;
+/// Silence after which the kernel asks whether the other side is still there, how often, and how
+/// many times before it gives up.
+const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// A socket that listens.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) socket: OwnedFd,
+    pub(crate) name: Name,
+    /// Removes the socket's file at the end.
+    _file: Option<SocketFile>,
+}
+
+/// Where it listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Bound {
+    pub(crate) fn open(address: ListenAddress) -> Result<Self, BindError> {
+        let text = match &address {
+            ListenAddress::Tcp(address) => address.to_string(),
+            ListenAddress::Unix { path, .. } => format!("unix:{}", path.display()),
+            ListenAddress::Inherited(_) => "the inherited socket".to_owned(),
+        };
+        let bound = match address {
+            ListenAddress::Tcp(address) => tcp(address),
+            ListenAddress::Unix { path, mode } => unix(path, mode),
+            ListenAddress::Inherited(descriptor) => inherited(descriptor),
+        };
+        bound.map_err(|source| match source.kind() {
+            ErrorKind::AddrInUse => BindError::InUse { address: text },
+            _ => BindError::Io { address: text, source },
+        })
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<Bound> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    of_socket(socket)
+}
+
+/// Completes a listening socket. What is set here, accepted connections inherit.
+fn of_socket(socket: Socket) -> io::Result<Bound> {
+    socket.set_nonblocking(true)?;
+    let address = socket.local_addr()?;
+    let name = if let Some(address) = address.as_socket() {
+        let (idle, interval, retries) = KEEPALIVE;
+        let keepalive =
+            TcpKeepalive::new().with_time(idle).with_interval(interval).with_retries(retries);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_nodelay(true)?;
+        Name::Tcp(address)
+    } else {
+        Name::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned())
+    };
+    Ok(Bound { socket: socket.into(), name, _file: None })
+}
+
+fn inherited(descriptor: OwnedFd) -> io::Result<Bound> {
+    let socket = Socket::from(descriptor);
+    if socket.r#type()? != Type::STREAM || !socket.is_listener()? {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a listening stream socket"));
+    }
+    socket.set_cloexec(true)?;
+    of_socket(socket)
+}
+
+/// Binds below a temporary name and renames it over the final one, so that clients meet either the
+/// old socket or one that listens already, with its permissions set.
+fn unix(path: PathBuf, mode: u32) -> io::Result<Bound> {
+    refuse_living(&path)?;
+    let nonce = u64::from_le_bytes(random()?);
+    let draft = path.with_file_name(format!(".{:x}", nonce & 0xff_ffff));
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(&draft)?)?;
+    let file = SocketFile::at(&draft)?;
+    fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
+    socket.listen(BACKLOG)?;
+    fs::rename(&draft, &path)?;
+    let bound = of_socket(socket)?;
+    Ok(Bound { name: Name::Unix(path.clone()), _file: Some(file.moved(path)), ..bound })
+}
+
+fn random() -> io::Result<[u8; 8]> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes)
+}
+
+/// A file that is no socket is never replaced, nor a socket behind which somebody listens.
+fn refuse_living(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file of that name"))
+        }
+        Ok(_) => match UnixStream::connect(path) {
+            Ok(_) => Err(ErrorKind::AddrInUse.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Err(ErrorKind::AddrInUse.into()),
+            Err(_) => Ok(()),
+        },
+    }
+}
+
+/// The file of a Unix socket of ours, removed on drop unless another took its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn at(path: &Path) -> io::Result<Self> {
+        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    }
+
+    fn moved(mut self, path: PathBuf) -> Self {
+        self.path = path;
+        self
+    }
+}
+
+/// Device and number of what lies at a path.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let metadata = fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+            // Nothing is lost when it stays: the next start replaces it.
+            drop(fs::remove_file(&self.path));
+        }
+    }
+}
+
+/// The account at the other end of a Unix socket.
+pub(crate) fn peer_of(stream: &tokio::net::UnixStream) -> Option<crate::PeerCredentials> {
+    let peer = stream.peer_cred().ok()?;
+    Some(crate::PeerCredentials {
+        process: peer.pid().unwrap_or(0),
+        user: peer.uid(),
+        group: peer.gid(),
+    })
+}

@@ -1,0 +1,191 @@
+//! Finding routes, held against a search that is too simple to be wrong.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A route that can be told from others by its redirect's location.
+fn route(name: &str) -> Route {
+    Route::new(Target::Redirect { status: 302, location: name.into() })
+}
+
+fn routes(prefixes: &[(Option<&str>, &str)]) -> Routes {
+    let routes = Routes::new();
+    for (host, prefix) in prefixes {
+        routes.insert(*host, prefix, route(&format!("{}{prefix}", host.unwrap_or_default())));
+    }
+    routes
+}
+
+fn name(found: Found) -> String {
+    match found {
+        Found::Nothing => "nothing".to_owned(),
+        Found::Ambiguous => "ambiguous".to_owned(),
+        Found::Route(route) => match &route.target {
+            Target::Redirect { location, .. } => location.to_string(),
+            other => format!("{other:?}"),
+        },
+    }
+}
+
+#[test]
+fn the_longest_prefix_of_whole_segments_is_found() {
+    let routes = routes(&[(None, "/app"), (None, "/app/deep/"), (None, "/folder/")]);
+    let check = |path: &str, expected: &str| {
+        assert_eq!(name(routes.find("any", path.as_bytes())), expected, "{path}");
+    };
+    check("/app", "/app");
+    check("/app/", "/app");
+    check("/app/x", "/app");
+    check("/apple", "nothing");
+    check("/app/deep", "/app");
+    check("/app/deep/", "/app/deep/");
+    check("/app/deep/er", "/app/deep/");
+    check("/app/deeper", "/app");
+    check("/folder", "nothing");
+    check("/folder/", "/folder/");
+    check("/folder/x/y", "/folder/");
+    check("/", "nothing");
+}
+
+#[test]
+fn hosts_come_first() {
+    let routes = routes(&[(None, "/"), (Some("A.example"), "/x/"), (None, "/x/y")]);
+    let check = |host: &str, path: &str, expected: &str| {
+        assert_eq!(name(routes.find(host, path.as_bytes())), expected, "{host}{path}");
+    };
+    check("a.example", "/x/y", "A.example/x/");
+    check("a.example:8000", "/x/1", "A.example/x/");
+    check("a.example", "/z", "/");
+    check("b.example", "/x/y", "/x/y");
+    check("[::1]:8000", "/", "/");
+}
+
+#[test]
+fn spellings_that_lead_elsewhere_are_refused() {
+    let routes = routes(&[(None, "/"), (None, "/admin/"), (None, "/n/ada%40x/")]);
+    let check = |path: &str, expected: &str| {
+        assert_eq!(name(routes.find("any", path.as_bytes())), expected, "{path}");
+    };
+    check("/", "/");
+    check("/a%20b", "/");
+    check("/files/a%2Fb", "/");
+    check("/a//b/../c/./d", "/");
+    check("/.well-known/x", "/");
+    check("/admin/%61", "/admin/");
+    check("/admin//x", "/admin/");
+    check("/admin/x/../y", "/admin/");
+    check("/admin/a%2f..%2fb", "/admin/");
+    check("/n/ada%40x/y", "/n/ada%40x/");
+    check("/n/ada@x/y", "ambiguous");
+    check("/n/%61da%40x/", "ambiguous");
+    check("/n/other@x/", "/");
+    check("/%61dmin/x", "ambiguous");
+    check("//admin/x", "ambiguous");
+    check("/x/../admin/y", "ambiguous");
+    check("/x/%2e%2e/admin/y", "ambiguous");
+    check("/x%2f..%2fadmin/y", "ambiguous");
+    check("/x%5c..%5cadmin/y", "ambiguous");
+    check("/x\\..\\admin\\y", "ambiguous");
+    check("/admin%2fx", "ambiguous");
+    check("/admin/../x", "ambiguous");
+    check("/admin/..", "ambiguous");
+    check("/admin/%2e%2e", "ambiguous");
+    // Whoever takes `%2f` for a part of a name sees one segment less to go up by.
+    check("/x/y%2fz/../../admin/q", "ambiguous");
+    // Whoever keeps empty segments sees one more.
+    check("/x//../admin/q", "ambiguous");
+    check("/%2561dmin/", "/");
+}
+
+#[test]
+fn a_service_sees_what_is_sent_to_it() {
+    let routes = routes(&[(None, "/n/ada%40x/")]);
+    routes.insert(None, "/n/", Route::new(Target::Service(Arc::new(Silent))));
+    for path in ["/n//ada%40x/", "/n/ada@x/", "/n/%61da%40x/", "/n/"] {
+        assert!(name(routes.find("any", path.as_bytes())).starts_with("Service"), "{path}");
+    }
+    assert_eq!(name(routes.find("any", b"/n/ada%40x/../y/")), "ambiguous");
+}
+
+#[derive(Debug)]
+struct Silent;
+
+impl crate::Service for Silent {
+    fn call(
+        &self,
+        _: crate::ServiceRequest,
+    ) -> std::pin::Pin<Box<dyn Future<Output = crate::Response> + Send + '_>> {
+        Box::pin(async { crate::Response::new(200, "text/plain", "") })
+    }
+}
+
+#[test]
+fn a_removed_route_is_gone() {
+    let routes = routes(&[(None, "/a"), (Some("h"), "/a")]);
+    assert!(routes.remove(None, "/a"));
+    assert!(!routes.remove(None, "/a"));
+    assert_eq!(name(routes.find("other", b"/a")), "nothing");
+    assert_eq!(name(routes.find("h", b"/a")), "h/a");
+}
+
+/// Looks at every prefix in turn.
+fn naive(prefixes: &[String], path: &str) -> Option<String> {
+    let matches = |prefix: &&String| match prefix.strip_suffix('/') {
+        Some(_) => path.starts_with(prefix.as_str()),
+        None => path == prefix.as_str() || path.starts_with(&format!("{prefix}/")),
+    };
+    prefixes.iter().filter(matches).max_by_key(|prefix| prefix.len()).cloned()
+}
+
+proptest! {
+    #[test]
+    fn finding_equals_a_naive_search(
+        prefixes in proptest::collection::vec("(/[abc]{1,2}){1,3}/?", 0..8),
+        has_root in any::<bool>(),
+        path in "(/[abc]{1,2}){1,4}/?",
+    ) {
+        let mut prefixes = prefixes;
+        if has_root {
+            prefixes.push("/".to_owned());
+        }
+        let table = Routes::new();
+        for prefix in &prefixes {
+            table.insert(None, prefix, route(prefix));
+        }
+        let expected = naive(&prefixes, &path).unwrap_or("nothing".to_owned());
+        prop_assert_eq!(name(table.find("any", path.as_bytes())), expected);
+    }
+
+    /// However a path is spelled: what a strict or a lax upstream makes of it lies behind the
+    /// route that was found.
+    #[test]
+    fn no_spelling_slips_past_a_prefix(
+        parts in proptest::collection::vec("a|g|b|\\.|\\.\\.|%67|%2e|%2E%2e|%2f|%5c|\\\\|x%2fg", 1..7),
+        separators in proptest::collection::vec("/|//", 7),
+    ) {
+        let table = routes(&[(None, "/"), (None, "/g/")]);
+        let path: String = separators.iter().zip(&parts).flat_map(|(s, p)| [s.as_str(), p]).collect();
+        let path = path + "/x";
+        let found = name(table.find("any", path.as_bytes()));
+        let decoded = String::from_utf8(super::spelling::decode(path.as_bytes())).unwrap();
+        let mut normal: Vec<&str> = Vec::new();
+        for segment in decoded.split(['/', '\\']).filter(|s| !s.is_empty()) {
+            match segment {
+                "." => {}
+                ".." => drop(normal.pop()),
+                _ => normal.push(segment),
+            }
+        }
+        let is_guarded = normal.first() == Some(&"g") && normal.len() > 1;
+        prop_assert!(found == "ambiguous" || (found == "/g/") == is_guarded, "{} {}", path, found);
+    }
+
+    #[test]
+    fn any_path_is_answered(path in proptest::collection::vec(any::<u8>(), 0..40)) {
+        let table = routes(&[(None, "/"), (None, "/g/")]);
+        drop(table.find("any", &path));
+    }
+}

@@ -1,0 +1,22 @@
+//! The gateway over real sockets.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+mod access_log;
+mod bodies;
+mod errors;
+mod http2;
+mod limits;
+mod listeners;
+mod requests;
+mod site;
+mod stopping;
+mod tls;
+mod upstream;
+mod wire;
