@@ -6,9 +6,6 @@ from typing import Any, Protocol
 class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
-class _Log(Protocol):
-    def write(self, text: str, /) -> Any: ...
-
 class Worker:
     """Serves a WSGI application to the gateway."""
 
@@ -19,10 +16,9 @@ class Worker:
         secret: str,
         threads: int,
         application: Callable[..., Any],
-        errors: _Log,
         report: Callable[[BaseException], object],
     ) -> Worker:
-        """Takes over the listening Unix socket `socket`."""
+        """Takes over the listening Unix socket `socket`. `sys.stderr` becomes `wsgi.errors`."""
 
     def run(self, seat: int, /) -> None:
         """Serves requests as the thread of that seat (from 0), until the worker is drained."""

@@ -37,8 +37,8 @@ impl Claims {
     /// # Errors
     /// When the file is too small, or cannot be mapped.
     pub(crate) fn map(file: &OwnedFd) -> io::Result<Self> {
-        let size = fstat(file)?.st_size;
-        if size < IDS as _ {
+        let size = usize::try_from(fstat(file)?.st_size).unwrap_or_default();
+        if size < IDS {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the claims are too small"));
         }
         let protection = ProtFlags::READ | ProtFlags::WRITE;

@@ -5,12 +5,33 @@ mod texts;
 
 use std::sync::Arc;
 
-use pyo3::{intern, prelude::*, types::PyDict};
+use pyo3::{
+    intern,
+    prelude::*,
+    types::{PyDict, PyString},
+};
 
 pub(crate) use paths::Paths;
 use texts::{FieldTexts, Kept, text};
 
 use crate::{frames::BodyLength, frames::Request, input::Input, worker::Shared};
+
+/// The keys that every request sets. They are in the base, so that a copy of it has room for them.
+const OF_EACH_REQUEST: [&str; 13] = [
+    "REQUEST_METHOD",
+    "SCRIPT_NAME",
+    "PATH_INFO",
+    "QUERY_STRING",
+    "REQUEST_URI",
+    "RAW_URI",
+    "SERVER_PROTOCOL",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "wsgi.url_scheme",
+    "perijove.request_id",
+];
 
 /// Makes environs, for one thread.
 #[derive(Debug)]
@@ -28,6 +49,9 @@ impl EnvironMaker {
     /// Prepares what all requests share.
     pub(crate) fn new(py: Python<'_>, shared: &Arc<Shared>) -> PyResult<Self> {
         let base = PyDict::new(py);
+        for key in OF_EACH_REQUEST {
+            base.set_item(PyString::intern(py, key), "")?;
+        }
         base.set_item(intern!(py, "wsgi.version"), (1, 0))?;
         base.set_item(intern!(py, "wsgi.errors"), &shared.errors)?;
         base.set_item(intern!(py, "wsgi.multithread"), shared.threads > 1)?;
@@ -60,7 +84,9 @@ impl EnvironMaker {
         let target = text(py, request.target());
         environ.set_item(intern!(py, "REQUEST_METHOD"), self.method.text(py, request.method()))?;
         environ.set_item(intern!(py, "SCRIPT_NAME"), text(py, &paths.script))?;
-        environ.set_item(intern!(py, "PATH_INFO"), text(py, &paths.path))?;
+        let is_plain = *paths.path == *request.target();
+        let path = if is_plain { target.clone() } else { text(py, &paths.path) };
+        environ.set_item(intern!(py, "PATH_INFO"), path)?;
         environ.set_item(intern!(py, "QUERY_STRING"), text(py, paths.query))?;
         environ.set_item(intern!(py, "REQUEST_URI"), &target)?;
         environ.set_item(intern!(py, "RAW_URI"), &target)?;

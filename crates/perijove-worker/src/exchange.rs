@@ -13,6 +13,7 @@ use crate::{
     connection::Connection,
     frames::{BodyLength, FIRST_CREDIT, Kind},
     lock,
+    serve::Pending,
 };
 
 /// How many bytes of a body of unknown length are asked for at once.
@@ -31,6 +32,10 @@ impl Piece {
         self.bytes.get(self.start..).unwrap_or_default()
     }
 }
+
+/// Bodies up to this length are here before the application is entered, so that no thread waits
+/// for them.
+const GATHERED: u64 = 256 << 10;
 
 /// What a look at the body found.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ struct State {
     /// The answer is complete: frames that still come are for nobody.
     is_finished: bool,
     waiters: Vec<Thread>,
+    /// The request itself, while its body is gathered.
+    held: Option<Box<Pending>>,
 }
 
 impl Exchange {
@@ -92,6 +99,7 @@ impl Exchange {
             credit: FIRST_CREDIT,
             is_finished: false,
             waiters: Vec::new(),
+            held: None,
         };
         let is_cancelled = AtomicBool::new(is_last && missing.is_some_and(|missing| missing > 0));
         Self { id, connection, is_cancelled, state: Mutex::new(state) }
@@ -109,11 +117,28 @@ impl Exchange {
         self.is_cancelled.load(Ordering::Acquire) || self.connection.is_gone()
     }
 
-    /// Takes bytes of the body that have come.
-    pub(crate) fn push(&self, bytes: Vec<u8>, is_last: bool) {
+    /// Holds a request back until its body is here, when that is short and asked for at once. The
+    /// request comes back when there is nothing to wait for.
+    pub(crate) fn hold(&self, pending: Pending) -> Option<Pending> {
+        let expects = pending.request.field(b"expect").is_some();
+        let mut state = lock(&self.state);
+        let is_short =
+            matches!(pending.request.body, BodyLength::Known(length) if length <= GATHERED);
+        let is_needless = expects || !is_short || state.has_ended || self.is_cancelled();
+        if is_needless || !self.connection.may_hold() {
+            return Some(pending);
+        }
+        state.held = Some(Box::new(pending));
+        drop(state);
+        self.ask();
+        None
+    }
+
+    /// Takes bytes of the body that have come. The request, when it was held back for them.
+    pub(crate) fn push(&self, bytes: Vec<u8>, is_last: bool) -> Option<Pending> {
         let mut state = lock(&self.state);
         if state.is_finished {
-            return;
+            return None;
         }
         let length = bytes.len() as u64;
         state.asked = state.asked.saturating_sub(length);
@@ -131,6 +156,14 @@ impl Exchange {
             None => state.has_ended |= is_last,
         }
         state.wake();
+        let is_over = state.has_ended || self.is_cancelled();
+        if is_over { self.let_go(&mut state) } else { None }
+    }
+
+    fn let_go(&self, state: &mut State) -> Option<Pending> {
+        let held = state.held.take()?;
+        self.connection.no_longer_held();
+        Some(*held)
     }
 
     /// Takes what has come of the body.
@@ -145,11 +178,6 @@ impl Exchange {
         if self.is_cancelled() { Arrived::CutOff } else { Arrived::Nothing }
     }
 
-    /// True when all of the body is here.
-    pub(crate) fn is_complete(&self) -> bool {
-        lock(&self.state).has_ended
-    }
-
     /// Asks for more of the body, unless enough has been asked for.
     pub(crate) fn ask(&self) {
         let more = {
@@ -162,7 +190,7 @@ impl Exchange {
             state.asked += more;
             more
         };
-        let payload = (more as u32).to_le_bytes();
+        let payload = u32::try_from(more).unwrap_or(u32::MAX).to_le_bytes();
         self.connection.put(|outgoing| outgoing.frame(Kind::CreditOut, false, self.id, &payload));
     }
 
@@ -176,19 +204,23 @@ impl Exchange {
     /// Takes up to `wanted` bytes of credit.
     pub(crate) fn spend(&self, wanted: usize) -> usize {
         let mut state = lock(&self.state);
-        let taken = state.credit.min(wanted as u64);
-        state.credit -= taken;
-        taken as usize
+        let credit = usize::try_from(state.credit).unwrap_or(usize::MAX);
+        let taken = credit.min(wanted);
+        state.credit -= taken as u64;
+        taken
     }
 
     pub(crate) fn has_credit(&self) -> bool {
         lock(&self.state).credit > 0
     }
 
-    /// Nobody waits for the answer any more: whoever works on it is told.
-    pub(crate) fn cancel(&self) {
+    /// Nobody waits for the answer any more: whoever works on it is told. The request, when it was
+    /// held back.
+    pub(crate) fn cancel(&self) -> Option<Pending> {
         self.is_cancelled.store(true, Ordering::Release);
-        lock(&self.state).wake();
+        let mut state = lock(&self.state);
+        state.wake();
+        self.let_go(&mut state)
     }
 
     /// The answer is complete. What has come of the body is let go.

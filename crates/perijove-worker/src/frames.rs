@@ -102,27 +102,44 @@ impl Header {
     /// Reads a header off the front of `bytes`; `None` when more bytes are needed.
     pub fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
         let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
-        let [a, b, c, d, kind, flags, _, _, e, f, g, h] = *header;
-        let length = u32::from_le_bytes([a, b, c, d]);
-        let id = u32::from_le_bytes([e, f, g, h]);
+        let (length, rest) = number(header);
+        let (kind, flags) = (rest.first().copied().unwrap_or(0), rest.get(1).copied().unwrap_or(0));
+        let (id, _) = number(rest.get(4..).unwrap_or_default());
         let kind = Kind::from_byte(kind).ok_or(FrameError::UnknownKind(kind))?;
-        if length as usize > LARGEST {
-            return Err(FrameError::TooLong(length));
-        }
+        let length = match usize::try_from(length) {
+            Ok(length) if length <= LARGEST => length,
+            _ => return Err(FrameError::TooLong(length)),
+        };
         let id = match u16::try_from(id) {
             Ok(id) if usize::from(id) < IDS => id,
             _ => return Err(FrameError::WrongId(id)),
         };
-        Ok(Some(Self { length: length as usize, kind, is_last: flags & END != 0, id }))
+        Ok(Some(Self { length, kind, is_last: flags & END != 0, id }))
     }
 
     /// The header as it is sent.
     pub fn bytes(self) -> [u8; HEADER] {
-        let [a, b, c, d] = (self.length as u32).to_le_bytes();
-        let [e, f] = self.id.to_le_bytes();
-        let flags = if self.is_last { END } else { 0 };
-        [a, b, c, d, self.kind.byte(), flags, 0, 0, e, f, 0, 0]
+        let mut bytes = [0; HEADER];
+        let (front, id) = bytes.split_at_mut(8);
+        let (length, rest) = front.split_at_mut(4);
+        length.copy_from_slice(&number_bytes(self.length));
+        rest.copy_from_slice(&[self.kind.byte(), if self.is_last { END } else { 0 }, 0, 0]);
+        id.copy_from_slice(&u32::from(self.id).to_le_bytes());
+        bytes
     }
+}
+
+/// Splits a number off the front; 0 when there is none.
+fn number(bytes: &[u8]) -> (u32, &[u8]) {
+    match bytes.split_first_chunk() {
+        Some((number, rest)) => (u32::from_le_bytes(*number), rest),
+        None => (0, bytes),
+    }
+}
+
+/// A length as it is sent; those of frames are far below the limit.
+fn number_bytes(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
 }
 
 /// Turns a header that was written, but not yet sent, into one of a last frame.
@@ -174,7 +191,7 @@ pub fn write_response(
     buffer.extend_from_slice(&header.bytes());
     buffer.extend_from_slice(&status.to_le_bytes());
     buffer.extend_from_slice(&[0, 0]);
-    buffer.extend_from_slice(&(fields.len() as u32).to_le_bytes());
+    buffer.extend_from_slice(&number_bytes(fields.len()));
     buffer.extend_from_slice(fields);
 }
 

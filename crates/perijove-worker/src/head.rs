@@ -147,3 +147,6 @@ fn add_latin_1(bytes: &mut Vec<u8>, text: &str) -> Result<(), char> {
 fn is_forbidden(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
 }
+
+#[cfg(test)]
+mod tests;

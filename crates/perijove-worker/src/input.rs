@@ -125,8 +125,8 @@ impl Input {
     #[pyo3(signature = (hint=None, /))]
     fn readlines<'py>(&self, py: Python<'py>, hint: Option<isize>) -> PyResult<Bound<'py, PyList>> {
         let enough = match hint {
-            Some(hint) if hint > 0 => hint as usize,
-            _ => usize::MAX,
+            Some(0) | None => usize::MAX,
+            Some(hint) => usize::try_from(hint).unwrap_or(usize::MAX),
         };
         let lines = PyList::empty(py);
         let mut length = 0;

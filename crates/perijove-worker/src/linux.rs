@@ -28,7 +28,7 @@ impl Timer {
     /// Lets [`Timer::wait`] return once, `after` that time.
     pub(crate) fn arm(&self, after: Duration) {
         let none = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value = Timespec { tv_sec: after.as_secs() as _, tv_nsec: after.subsec_nanos() as _ };
+        let value = Timespec::try_from(after).unwrap_or(none);
         let timer = Itimerspec { it_interval: none, it_value: value };
         let armed = timerfd_settime(&self.descriptor, TimerfdTimerFlags::empty(), &timer);
         debug_assert!(armed.is_ok(), "a timer of ours could not be armed");

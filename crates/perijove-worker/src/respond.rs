@@ -43,13 +43,9 @@ pub(crate) fn respond(
     maker: &mut EnvironMaker,
     pending: Pending,
 ) {
+    let Some(pending) = take(pending) else { return };
     let exchange = pending.exchange.clone();
     let connection = exchange.connection();
-    if !connection.claims().enter(exchange.id()) || exchange.is_cancelled() {
-        connection.reset(exchange.id(), "called back");
-        exchange.finish();
-        return;
-    }
     REQUEST_ID.with_borrow_mut(|id| {
         id.clear();
         id.extend(pending.request.request_id().iter().map(|byte| char::from(*byte)));
@@ -70,6 +66,23 @@ pub(crate) fn respond(
     }
     exchange.finish();
     REQUEST_ID.with_borrow_mut(String::clear);
+}
+
+/// Claims a request; `None` when it was called back, or waits for its body.
+fn take(mut pending: Pending) -> Option<Pending> {
+    let exchange = pending.exchange.clone();
+    if !pending.is_claimed {
+        pending.is_claimed = exchange.connection().claims().enter(exchange.id());
+        if pending.is_claimed {
+            pending = exchange.hold(pending)?;
+        }
+    }
+    if pending.is_claimed && !exchange.is_cancelled() {
+        return Some(pending);
+    }
+    exchange.connection().reset(exchange.id(), "called back");
+    exchange.finish();
+    None
 }
 
 /// Calls the application and sends what it returns.
@@ -106,7 +119,7 @@ fn call(
 /// Sends what the application returned.
 fn send(shared: &Shared, answer: &Answer, iterable: &Bound<'_, PyAny>) -> PyResult<()> {
     let py = iterable.py();
-    if let Some(items) = items_of(iterable)? {
+    if let Some(items) = items_of(iterable) {
         return match items.as_slice() {
             [only] if !answer.is_sent() => send_all(answer, only),
             _ => {
@@ -122,7 +135,7 @@ fn send(shared: &Shared, answer: &Answer, iterable: &Bound<'_, PyAny>) -> PyResu
     if let Ok(wrapper) = iterable.cast_exact::<FileWrapper>()
         && answer.is_started()
         && !answer.is_sent()
-        && let Some((file, offset, length)) = wrapper.get().descriptor(py)?
+        && let Some((file, offset, length)) = wrapper.get().descriptor(py)
     {
         return answer.send_file(py, file, offset, length).map_err(raise_unfinished);
     }
@@ -143,14 +156,11 @@ fn send(shared: &Shared, answer: &Answer, iterable: &Bound<'_, PyAny>) -> PyResu
 }
 
 /// The items of a plain list or tuple, whose length is known.
-fn items_of<'py>(iterable: &Bound<'py, PyAny>) -> PyResult<Option<Vec<Bound<'py, PyAny>>>> {
+fn items_of<'py>(iterable: &Bound<'py, PyAny>) -> Option<Vec<Bound<'py, PyAny>>> {
     if let Ok(list) = iterable.cast_exact::<PyList>() {
-        return Ok(Some(list.iter().collect()));
+        return Some(list.iter().collect());
     }
-    match iterable.cast_exact::<PyTuple>() {
-        Ok(tuple) => Ok(Some(tuple.iter().collect())),
-        Err(_) => Ok(None),
-    }
+    iterable.cast_exact::<PyTuple>().ok().map(|tuple| tuple.iter().collect())
 }
 
 fn send_all(answer: &Answer, piece: &Bound<'_, PyAny>) -> PyResult<()> {

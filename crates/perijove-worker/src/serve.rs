@@ -48,6 +48,8 @@ thread_local! {
 pub(crate) struct Pending {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) request: Request,
+    /// Its turn came once, and it was held back until its body is here.
+    pub(crate) is_claimed: bool,
 }
 
 /// Why a wait amid a request ended without what it waited for.
@@ -233,14 +235,18 @@ impl Server {
 
     fn wake_all(&self) {
         let idle = lock(&self.turn).idle().to_vec();
-        idle.into_iter().for_each(|seat| self.wake_seat(seat));
+        for seat in idle {
+            self.wake_seat(seat);
+        }
         self.interrupt();
     }
 
     /// Wakes threads that wait for room in a connection.
     fn wake_waiting(&self) {
         let waiting = lock(&self.turn).waiting().to_vec();
-        waiting.into_iter().for_each(|seat| self.wake_seat(seat));
+        for seat in waiting {
+            self.wake_seat(seat);
+        }
     }
 
     fn wake_seat(&self, seat: Seat) {

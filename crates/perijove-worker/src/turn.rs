@@ -219,3 +219,6 @@ impl<T> Turn<T> {
         self.start_clock()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,16 +65,15 @@ pub(crate) struct Worker {
 
 #[pymethods]
 impl Worker {
-    /// Takes over the listening Unix socket `socket`.
+    /// Takes over the listening Unix socket `socket`. `sys.stderr` becomes `wsgi.errors`.
     #[new]
-    #[pyo3(signature = (*, socket, secret, threads, application, errors, report))]
+    #[pyo3(signature = (*, socket, secret, threads, application, report))]
     fn new(
         py: Python<'_>,
         socket: RawFd,
         secret: &str,
         threads: u16,
         application: Py<PyAny>,
-        errors: Py<PyAny>,
         report: Py<PyAny>,
     ) -> PyResult<Self> {
         if threads == 0 {
@@ -92,6 +91,7 @@ impl Worker {
             .name("perijove-clock".to_owned())
             .spawn(move || clock.watch())
             .map_err(PyOSError::new_err)?;
+        let errors = py.import("sys")?.getattr("stderr")?.unbind();
         let file_wrapper = py.get_type::<FileWrapper>().unbind();
         let shared = Shared { server, application, errors, file_wrapper, threads, report };
         Ok(Self { shared: Arc::new(shared) })

@@ -16,25 +16,23 @@ pub(crate) struct FileWrapper {
 impl FileWrapper {
     /// A descriptor of the file, and what of the file is meant: from where it stands to its end.
     /// `None` when it is no plain file.
-    pub(crate) fn descriptor(&self, py: Python<'_>) -> PyResult<Option<(OwnedFd, u64, u64)>> {
+    pub(crate) fn descriptor(&self, py: Python<'_>) -> Option<(OwnedFd, u64, u64)> {
         let file = self.file.bind(py);
-        let Ok(number) = file.call_method0(intern!(py, "fileno")) else { return Ok(None) };
-        let Ok(number) = number.extract::<RawFd>() else { return Ok(None) };
-        let Ok(offset) = file.call_method0(intern!(py, "tell")) else { return Ok(None) };
-        let Ok(offset) = offset.extract::<u64>() else { return Ok(None) };
+        let number: RawFd = file.call_method0(intern!(py, "fileno")).ok()?.extract().ok()?;
+        let offset: u64 = file.call_method0(intern!(py, "tell")).ok()?.extract().ok()?;
         if number < 0 {
-            return Ok(None);
+            return None;
         }
         #[expect(unsafe_code, reason = "Python gives descriptors as numbers")]
         // SAFETY: the file object owns it and lives until this function returns.
         let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
-        let Ok(status) = fstat(borrowed) else { return Ok(None) };
+        let status = fstat(borrowed).ok()?;
         if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-            return Ok(None);
+            return None;
         }
-        let Ok(own) = rustix::io::fcntl_dupfd_cloexec(borrowed, 3) else { return Ok(None) };
+        let own = rustix::io::fcntl_dupfd_cloexec(borrowed, 3).ok()?;
         let length = u64::try_from(status.st_size).unwrap_or_default().saturating_sub(offset);
-        Ok(Some((own, offset, length)))
+        Some((own, offset, length))
     }
 }
 

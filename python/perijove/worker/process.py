@@ -96,7 +96,6 @@ def _serve(order: Order, application: Callable[..., Any]) -> int:
         secret=order.secret,
         threads=order.threads,
         application=application,
-        errors=sys.stderr,
         report=report,
     )
     woken, wake = os.pipe()

@@ -26,7 +26,7 @@ impl Answer {
                 return Err(Unmet::Cancelled.into());
             }
             match self.send_some(py, rest, is_last) {
-                Some(after) if after.is_empty() => break,
+                Some([]) => break,
                 Some(after) => rest = after,
                 None => self.wait_for(py, || self.exchange.has_credit())?,
             }
@@ -41,12 +41,12 @@ impl Answer {
     fn cut<'a>(&self, body: &'a [u8]) -> &'a [u8] {
         let mut state = lock(&self.state);
         if state.has_no_body {
-            return &body[..0];
+            return &[];
         }
         match state.left {
             Some(left) if left < body.len() as u64 => {
                 state.is_cut = true;
-                body.get(..left as usize).unwrap_or(body)
+                usize::try_from(left).ok().and_then(|left| body.get(..left)).unwrap_or(body)
             }
             _ => body,
         }

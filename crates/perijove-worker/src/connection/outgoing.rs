@@ -67,10 +67,7 @@ impl Outgoing {
 
     /// Marks the frame at a position as the last of its request; false when it was sent already.
     pub(crate) fn mark_last(&mut self, position: u64) -> bool {
-        let Some(at) = position.checked_sub(self.base).map(|at| at as usize) else { return false };
-        if at < self.sent {
-            return false;
-        }
+        let Some(at) = self.unsent(position) else { return false };
         let Some(header) = self.bytes.get_mut(at..at + HEADER) else { return false };
         frames::mark_last(header);
         true
@@ -78,15 +75,19 @@ impl Outgoing {
 
     /// Adds to the frame at a position, when that is the last in line and not sent; else false.
     pub(crate) fn extend(&mut self, position: u64, more: &[u8], is_last: bool) -> bool {
-        let Some(at) = position.checked_sub(self.base).map(|at| at as usize) else { return false };
-        let Some(frame) = self.bytes.get_mut(at..).filter(|_| at >= self.sent) else {
-            return false;
-        };
+        let Some(at) = self.unsent(position) else { return false };
+        let Some(frame) = self.bytes.get_mut(at..) else { return false };
         if !frames::extend(frame, more.len(), is_last) {
             return false;
         }
         self.bytes.extend_from_slice(more);
         true
+    }
+
+    /// Where in the buffer a position is, unless it was sent.
+    fn unsent(&self, position: u64) -> Option<usize> {
+        let at = usize::try_from(position.checked_sub(self.base)?).ok()?;
+        (at >= self.sent).then_some(at)
     }
 
     pub(crate) fn clear(&mut self) {
@@ -162,7 +163,7 @@ impl Outgoing {
 
     /// Where in the buffer the next descriptor travels.
     fn next_descriptor(&self) -> Option<usize> {
-        self.descriptors.front().map(|(position, _)| (position - self.base) as usize)
+        self.descriptors.front().and_then(|(position, _)| self.unsent(*position))
     }
 
     fn send_with_descriptor(&mut self, socket: impl AsFd) -> rustix::io::Result<usize> {

@@ -18,10 +18,10 @@ impl<'a> Paths<'a> {
             Some(at) => {
                 (target.get(..at).unwrap_or_default(), target.get(at + 1..).unwrap_or_default())
             }
-            None => (target, &target[..0]),
+            None => (target, &b""[..]),
         };
         // `OPTIONS *` is about no path.
-        let path = if path == b"*" { &path[..0] } else { path };
+        let path = if path == b"*" { b"" } else { path };
         let below = path.strip_prefix(mount).filter(|below| matches!(below, [] | [b'/', ..]));
         match below {
             Some(below) => Self { script: decode(mount), path: decode(below), query },
@@ -72,3 +72,6 @@ fn digit(byte: u8) -> u8 {
         _ => (byte | 0x20) - b'a' + 10,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,11 +11,11 @@ pub enum BodyLength {
     Unknown,
 }
 
-/// A range of the payload; payloads are far below 4 GiB.
+/// A range of the payload.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
-    start: u32,
-    end: u32,
+    start: usize,
+    end: usize,
 }
 
 /// A request, as the gateway sent it. Parts are slices of the payload.
@@ -34,7 +34,7 @@ pub struct Request {
     server: Span,
     client: Span,
     client_port: Span,
-    request_id: Span,
+    id: Span,
     fields: Span,
 }
 
@@ -65,12 +65,12 @@ impl Request {
             *text = cursor.text()?;
         }
         let count = cursor.u16()?;
-        let start = cursor.at as u32;
+        let start = cursor.at;
         for _ in 0..count {
             cursor.field()?;
         }
-        let fields = Span { start, end: cursor.at as u32 };
-        let [method, mount, target, server, client, client_port, request_id] = texts;
+        let fields = Span { start, end: cursor.at };
+        let [method, mount, target, server, client, client_port, id] = texts;
         Some(Self {
             version,
             is_https: scheme == 1,
@@ -82,14 +82,14 @@ impl Request {
             server,
             client,
             client_port,
-            request_id,
+            id,
             fields,
             payload,
         })
     }
 
     fn part(&self, span: Span) -> &[u8] {
-        self.payload.get(span.start as usize..span.end as usize).unwrap_or_default()
+        self.payload.get(span.start..span.end).unwrap_or_default()
     }
 
     pub fn method(&self) -> &[u8] {
@@ -121,7 +121,7 @@ impl Request {
     }
 
     pub fn request_id(&self) -> &[u8] {
-        self.part(self.request_id)
+        self.part(self.id)
     }
 
     /// The fields in order, names in lower case.
@@ -136,12 +136,12 @@ impl Request {
 
     /// The beginning of the body that came with the request.
     pub fn body_start(&self) -> &[u8] {
-        self.payload.get(self.fields.end as usize..).unwrap_or_default()
+        self.payload.get(self.fields.end..).unwrap_or_default()
     }
 
     /// Gives away the payload and says where in it the body begins.
     pub fn take_payload(&mut self) -> (Vec<u8>, usize) {
-        (std::mem::take(&mut self.payload), self.fields.end as usize)
+        (std::mem::take(&mut self.payload), self.fields.end)
     }
 }
 
@@ -188,14 +188,14 @@ impl<'a> Cursor<'a> {
     /// Bytes behind a u16 with their length.
     fn text(&mut self) -> Option<Span> {
         let length = self.u16()?;
-        let start = self.at as u32;
+        let start = self.at;
         self.take(usize::from(length))?;
-        Some(Span { start, end: self.at as u32 })
+        Some(Span { start, end: self.at })
     }
 
     fn field(&mut self) -> Option<(&'a [u8], &'a [u8])> {
         let name = usize::from(self.u16()?);
-        let value = self.u32()? as usize;
+        let value = usize::try_from(self.u32()?).ok()?;
         Some((self.take(name)?, self.take(value)?))
     }
 }

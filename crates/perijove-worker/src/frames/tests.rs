@@ -76,13 +76,13 @@ fn payload(start: [u8; 4], length: u64, texts: [&[u8]; 7], fields: &[(&[u8], &[u
     bytes.extend_from_slice(&length.to_le_bytes());
     bytes.extend_from_slice(&8080_u16.to_le_bytes());
     for text in texts {
-        bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&u16::try_from(text.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(text);
     }
-    bytes.extend_from_slice(&(fields.len() as u16).to_le_bytes());
+    bytes.extend_from_slice(&u16::try_from(fields.len()).unwrap().to_le_bytes());
     for (name, value) in fields {
-        bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&u16::try_from(name.len()).unwrap().to_le_bytes());
+        bytes.extend_from_slice(&u32::try_from(value.len()).unwrap().to_le_bytes());
         bytes.extend_from_slice(name);
         bytes.extend_from_slice(value);
     }

@@ -106,7 +106,7 @@ impl Link {
                 }
                 arrived.push(pending);
             } else if let Some(Some(exchange)) = self.exchanges.get(slot) {
-                go_on(exchange, header, payload)?;
+                arrived.extend(go_on(exchange, header, payload)?);
             }
         }
         Ok(())
@@ -116,7 +116,9 @@ impl Link {
     pub(super) fn end_if_gone(&mut self) {
         if self.connection.is_gone() {
             self.connection.abandon();
-            self.exchanges.drain(..).flatten().for_each(|exchange| exchange.cancel());
+            for exchange in self.exchanges.drain(..).flatten() {
+                drop(exchange.cancel());
+            }
         }
     }
 }
@@ -138,15 +140,22 @@ fn begin(
     }
     let exchange =
         Exchange::new(header.id, connection.clone(), request.body, carried, header.is_last);
-    Ok(Pending { exchange: Arc::new(exchange), request })
+    Ok(Pending { exchange: Arc::new(exchange), request, is_claimed: false })
 }
 
-fn go_on(exchange: &Exchange, header: Header, payload: Cow<'_, [u8]>) -> Result<(), FrameError> {
+/// Takes a frame of a request that is known. The request, when it waited for that.
+fn go_on(
+    exchange: &Exchange,
+    header: Header,
+    payload: Cow<'_, [u8]>,
+) -> Result<Option<Pending>, FrameError> {
     match header.kind {
-        Kind::BodyIn => exchange.push(payload.into_owned(), header.is_last),
-        Kind::CreditIn => exchange.grant(frames::read_credit(&payload)?),
-        Kind::Cancel => exchange.cancel(),
-        _ => return Err(FrameError::Malformed("a frame of a kind that the worker sends")),
+        Kind::BodyIn => Ok(exchange.push(payload.into_owned(), header.is_last)),
+        Kind::CreditIn => {
+            exchange.grant(frames::read_credit(&payload)?);
+            Ok(None)
+        }
+        Kind::Cancel => Ok(exchange.cancel()),
+        _ => Err(FrameError::Malformed("a frame of a kind that the worker sends")),
     }
-    Ok(())
 }

@@ -87,9 +87,8 @@ impl Reading {
         if let Some(listener) = &self.listener {
             watched.push(PollFd::new(listener, PollFlags::IN));
         }
-        let seconds = within.as_secs().min(3600);
-        let limit = Timespec { tv_sec: seconds as _, tv_nsec: within.subsec_nanos() as _ };
-        match poll(&mut watched, Some(&limit)) {
+        let limit = Timespec::try_from(within).ok();
+        match poll(&mut watched, limit.as_ref()) {
             Ok(_) => {}
             // A signal: the main thread deals with it.
             Err(Errno::INTR) => return None,

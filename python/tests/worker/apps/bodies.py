@@ -81,3 +81,8 @@ def echo(environ, start_response):
     plain(start_response)
     body = environ["wsgi.input"]
     return iter(lambda: body.read(50_000), b"")
+
+
+@view("/all-unhashed")
+def all_unhashed(environ, start_response):
+    return answer(start_response, len(environ["wsgi.input"].read()))
