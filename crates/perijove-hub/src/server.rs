@@ -133,3 +133,6 @@ impl View {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

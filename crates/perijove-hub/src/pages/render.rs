@@ -242,6 +242,3 @@ fn capitalize_first(text: &str) -> String {
     let mut rest = text.chars();
     rest.next().map_or_else(String::new, |first| first.to_uppercase().chain(rest).collect())
 }
-
-#[cfg(test)]
-mod tests;

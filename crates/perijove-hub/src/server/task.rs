@@ -365,8 +365,9 @@ impl Task {
         self.record = Some(record);
         self.core.clear(&self.place).await;
         self.go(Phase::Absent);
-        self.tell();
         if let Some(launch) = next {
+            // The record on the disk still says what follows: a crash here loses nothing.
+            self.tell();
             return self.replace(launch).await;
         }
         self.save_in_the_end().await;

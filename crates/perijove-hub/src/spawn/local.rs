@@ -205,6 +205,3 @@ fn in_words(ended: guardian::Ended) -> Ended {
     };
     Ended { reason, last_lines: ended.last_lines }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,155 @@
+"""Jupyter's server as perijove runs it: on a socket that is bound already, for one user.
+
+Everything else stays stock: extensions as installed, and the user's own configuration, of which
+only address, token and base URL do not count.
+"""
+
+import hmac
+import os
+from dataclasses import replace
+
+import jupyter_server
+from jupyter_server.auth import User
+from jupyter_server.auth.identity import IdentityProvider
+from jupyter_server.serverapp import ServerApp
+from tornado.httpserver import HTTPServer
+from traitlets import default
+from traitlets.config import Config
+
+if tuple(map(int, jupyter_server.__version__.split(".")[:2])) < (2, 0):
+    raise SystemExit(
+        f"notebooks need jupyter_server 2 or newer, {jupyter_server.__version__} is installed: "
+        "run `pip install --upgrade jupyter_server`"
+    )
+
+# As much as the gateway lets through to a notebook.
+LARGEST_BODY = 2 << 30
+
+
+class GatewayIdentity(IdentityProvider):
+    """The one user of this notebook, in every request that shows the gateway's token.
+
+    The token is kept out of the traits: those are shown in pages and written to files. A request
+    without it has no user, which is also true of whoever else may connect to the socket.
+    """
+
+    secret = b""
+    person = None
+
+    def _token_default(self):
+        return ""
+
+    def _shows_token(self, handler):
+        scheme, _, shown = handler.request.headers.get("Authorization", "").partition(" ")
+        return scheme.lower() == "token" and hmac.compare_digest(
+            shown.strip().encode(), self.secret
+        )
+
+    async def _get_user(self, handler):
+        if not self._shows_token(handler):
+            return None
+        # Jupyter then leaves out its checks of Origin and XSRF. They would fail behind a gateway
+        # that ends TLS and keeps the site's cookies, and the gateway has made them already, for
+        # every request: there is no other way to this socket.
+        handler._token_authenticated = True
+        return GatewayIdentity.person
+
+    def get_user(self, handler):
+        return self._get_user(handler)
+
+    def should_check_origin(self, handler):
+        return False
+
+    def update_user_model(self, current_user, user_data):
+        GatewayIdentity.person = replace(current_user, **user_data)
+        return GatewayIdentity.person
+
+    def persist_user_model(self, handler):
+        """A colour is remembered as long as the server runs; there is nowhere else to keep it."""
+
+    @property
+    def login_available(self):
+        return False
+
+    @property
+    def logout_available(self):
+        return False
+
+
+class GatewayServer(ServerApp):
+    """A Jupyter server that is given its socket instead of binding one."""
+
+    name = "jupyter-server"
+    listener = None
+    forced = None
+    no_browser_open_file = True
+
+    @default("max_body_size")
+    def _default_max_body_size(self):
+        return LARGEST_BODY
+
+    @default("terminado_settings")
+    def _default_terminado_settings(self):
+        # Jupyter takes `sh` otherwise, since `SHELL` is not in the environment.
+        return {"shell_command": ["/bin/bash"]} if os.path.exists("/bin/bash") else {}
+
+    def parse_command_line(self, argv=None):
+        super().parse_command_line(argv)
+        # The configuration at this point outranks the files that are read next.
+        self.update_config(Config(self.forced))
+
+    def init_httpserver(self):
+        self._http_server = HTTPServer(
+            self.web_app,
+            xheaders=True,
+            max_body_size=self.max_body_size,
+            max_buffer_size=self.max_buffer_size,
+        )
+        # A socket is added from within the loop.
+        self.io_loop.add_callback(self._http_server.add_socket, self.listener)
+
+    def running_server_info(self, kernel_count=True):
+        return f"Jupyter Server {self.version} serves {self.base_url} on perijove's socket"
+
+    def write_server_info_file(self):
+        """Left out: the file is for finding servers that listen on an address of their own."""
+
+
+def run(listener, message):
+    user = message["user"]
+    GatewayIdentity.secret = message["token"].encode()
+    GatewayIdentity.person = User(
+        username=user, name=user, display_name=user, initials=initials(user)
+    )
+    GatewayServer.listener = listener
+    GatewayServer.forced = forced_settings(message)
+    GatewayServer.launch_instance(argv=list(message.get("arguments") or []))
+
+
+def forced_settings(message):
+    server = {
+        "base_url": message["base_url"],
+        "root_dir": message["root"],
+        "default_url": "/lab",
+        "identity_provider_class": GatewayIdentity,
+        # The gateway has checked the Host, the Origin and the token against forgery.
+        "allow_remote_access": True,
+        "disable_check_xsrf": True,
+        "allow_root": hasattr(os, "geteuid") and os.geteuid() == 0,
+        "open_browser": False,
+        "port_retries": 0,
+        "sock": "",
+        "certfile": "",
+        "keyfile": "",
+        "terminals_enabled": True,
+        "jpserver_extensions": {"jupyterlab": True},
+    }
+    paths = message.get("extra_template_paths") or []
+    if paths:
+        server["extra_template_paths"] = list(paths)
+    return {"ServerApp": server, "GatewayServer": dict(server), "IdentityProvider": {"token": ""}}
+
+
+def initials(name):
+    words = [word for word in name.replace("@", " ").replace(".", " ").split() if word]
+    return "".join(word[0] for word in words[:2]).upper() or name[:1].upper()

@@ -1,0 +1,143 @@
+"""Runs the script of a notebook's launch in a Python kernel, and shows what came of it.
+
+A kernel runs this before anybody listens, and what is printed then is lost. So the script's output,
+or its traceback, is kept and shown before the output of the first cell. A module that this
+environment lacks is one line there: the script may have been written for another one.
+"""
+
+import ast
+import os
+import sys
+import traceback
+
+MISSING = "__perijove_missing__"
+
+
+def start(namespace):
+    """Runs the user's own PYTHONSTARTUP and, in a kernel, the script of the launch."""
+    problem = chain(os.environ.get("PERIJOVE_PYTHONSTARTUP"), namespace)
+    shell = kernel_shell()
+    if shell is None:
+        sys.stderr.write(problem)
+        return
+    known = set(shell.user_ns)
+    captured, said = run_file(os.environ.get("PERIJOVE_STARTUP"), shell.user_ns)
+    fresh = set(shell.user_ns) - known
+    show_before_first_cell(shell, captured, problem + said, fresh)
+
+
+def chain(path, namespace):
+    """Runs the file that would have been named without us; says what went wrong."""
+    if not path:
+        return ""
+    try:
+        with open(path, "rb") as file:
+            code = compile(file.read(), path, "exec")
+        exec(code, namespace)
+    except Exception:
+        return traceback.format_exc()
+    return ""
+
+
+def kernel_shell():
+    """The shell of the kernel that this process is, or None when it is something else."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+
+    shell = get_ipython()
+    return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def run_file(path, namespace):
+    if not path:
+        return None, ""
+    try:
+        with open(path, "rb") as file:
+            source = file.read()
+    except FileNotFoundError:
+        return None, ""
+    except OSError as error:
+        return None, f"startup: the script could not be read: {error}\n"
+    return run(source, path, namespace) if source.strip() else (None, "")
+
+
+def run(source, path, namespace):
+    """Runs the script; what it printed, and what is to be said about it."""
+    from IPython.utils.capture import capture_output
+
+    missing = []
+    problem = ""
+    namespace[MISSING] = lambda line: missing.append((line, sys.exc_info()[1]))
+    namespace["__file__"] = path
+    try:
+        with capture_output() as captured:
+            try:
+                exec(compile_script(source, path), namespace)
+            # An exit is the script's end, not the kernel's.
+            except BaseException as error:
+                problem = describe(error, path, bool(missing))
+    finally:
+        namespace.pop(MISSING, None)
+    return captured, describe_missing(missing) + problem
+
+
+def compile_script(source, path):
+    """Compiles the script so that an import that finds nothing does not end it."""
+    tree = ast.parse(source, path)
+    tree.body = [guard_import(node) for node in tree.body]
+    return compile(ast.fix_missing_locations(tree), path, "exec")
+
+
+def guard_import(node):
+    is_import = isinstance(node, (ast.Import, ast.ImportFrom))
+    if not is_import or getattr(node, "module", None) == "__future__":
+        return node
+    call = ast.Call(
+        func=ast.Name(id=MISSING, ctx=ast.Load()),
+        args=[ast.Constant(value=node.lineno)],
+        keywords=[],
+    )
+    handler = ast.ExceptHandler(
+        type=ast.Name(id="ModuleNotFoundError", ctx=ast.Load()),
+        name=None,
+        body=[ast.Expr(value=call)],
+    )
+    guarded = ast.Try(body=[node], handlers=[handler], orelse=[], finalbody=[])
+    return ast.copy_location(guarded, node)
+
+
+def describe_missing(missing):
+    if not missing:
+        return ""
+    named = ", ".join(f"{error.name or error} (line {line})" for line, error in missing)
+    return f"startup: not installed for {sys.executable}: {named}\n"
+
+
+def describe(error, path, is_missing):
+    """The traceback from the script on; one line for what only follows from a missing module."""
+    frames = error.__traceback__
+    while frames is not None and frames.tb_frame.f_code.co_filename != path:
+        frames = frames.tb_next
+    lines = traceback.format_exception_only(type(error), error)
+    if isinstance(error, ModuleNotFoundError) or (is_missing and isinstance(error, NameError)):
+        place = f"line {frames.tb_lineno}" if frames is not None else "its beginning"
+        return f"startup: ended at {place}: {lines[-1]}"
+    text = "".join(traceback.format_exception(type(error), error, frames))
+    return f"startup: the script ended with an error\n{text}"
+
+
+def show_before_first_cell(shell, captured, problem, names):
+    def show(*_):
+        shell.events.unregister("pre_run_cell", show)
+        # IPython hides what is there before the first cell from `%who`; this is to be seen.
+        for name in names:
+            shell.user_ns_hidden.pop(name, None)
+        if captured is not None:
+            captured.show()
+        if problem:
+            sys.stderr.write(problem)
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+    shell.events.register("pre_run_cell", show)
