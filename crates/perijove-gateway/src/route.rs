@@ -15,6 +15,10 @@ pub struct Route {
     pub rewrite: Rewrite,
     /// Set when the target's answers must not act on the rest of the origin.
     pub confinement: Option<Arc<Confinement>>,
+    /// Set when the target takes a path for what it is as sent: it decodes no slash, merges none
+    /// and resolves no dots before it has found what is meant. Then a path with an encoded slash
+    /// can be read in one way only.
+    pub reads_as_sent: bool,
 }
 
 impl Route {
@@ -28,6 +32,7 @@ impl Route {
             upgrades: Upgrades::default(),
             rewrite: Rewrite::default(),
             confinement: None,
+            reads_as_sent: false,
         }
     }
 }

@@ -76,20 +76,22 @@ impl Routes {
     ///
     /// Upstreams decode paths, merge slashes and resolve dots, or do not. A request must not pass
     /// the guard of one route and mean what lies behind another, so all readings must agree. Only
-    /// a service, which is our own and reads the path itself, is given what it alone sees.
+    /// a service, which is our own and reads the path itself, and a target that is known to read
+    /// it as sent are given what they alone see.
     pub(crate) fn find(&self, host: &str, path: &[u8]) -> Found {
         let table = self.table.load();
         let (as_sent, is_other) = table.find_as_sent(host, path);
         if !is_other && spelling::is_plain(path) {
             return as_sent.map_or(Found::Nothing, Found::Route);
         }
-        let is_service =
-            as_sent.as_ref().is_some_and(|route| matches!(route.target, Target::Service(_)));
+        let is_sure = as_sent
+            .as_ref()
+            .is_some_and(|route| route.reads_as_sent || matches!(route.target, Target::Service(_)));
         let is_same = |reading: spelling::Reading| match (&as_sent, table.find(host, &reading)) {
             (Some(one), Some(other)) => Arc::ptr_eq(one, other),
             (one, other) => one.is_none() && other.is_none(),
         };
-        if !is_service && !spelling::readings(path).all(is_same) {
+        if !is_sure && !spelling::readings(path).all(is_same) {
             return Found::Ambiguous;
         }
         as_sent.map_or(Found::Nothing, Found::Route)

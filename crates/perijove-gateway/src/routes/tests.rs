@@ -189,3 +189,18 @@ proptest! {
         drop(table.find("any", &path));
     }
 }
+
+#[test]
+fn a_target_that_reads_as_sent_may_have_a_slash_in_a_name() {
+    let routes = routes(&[(None, "/n/"), (None, "/n/a/")]);
+    let check = |path: &str, expected: &str| {
+        assert_eq!(name(routes.find("any", path.as_bytes())), expected, "{path}");
+    };
+    routes.insert(None, "/n/a%2Fb/", route("/n/a%2Fb/"));
+    check("/n/a%2Fb/x", "ambiguous");
+    routes.insert(None, "/n/a%2Fb/", Route { reads_as_sent: true, ..route("/n/a%2Fb/") });
+    check("/n/a%2Fb/x", "/n/a%2Fb/");
+    check("/n/a%2Fb/%2E%2E/x", "/n/a%2Fb/");
+    check("/n/a/b/x", "/n/a/");
+    check("/n/a/%2E%2E/x", "ambiguous");
+}
