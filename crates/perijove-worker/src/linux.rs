@@ -1,9 +1,11 @@
-//! What only Linux offers: a timer that is armed without waking anybody, `accept4`.
+//! What only Linux offers: a timer that is armed without waking anybody, pipes and sockets
+//! that never reach a child.
 
 use std::{io, os::fd::OwnedFd, time::Duration};
 
 use rustix::{
-    net::{SocketFlags, accept_with},
+    net::{RecvFlags, SocketFlags, accept_with},
+    pipe::{PipeFlags, pipe_with},
     time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
@@ -43,6 +45,14 @@ impl Timer {
         rustix::io::retry_on_intr(|| rustix::io::read(&self.descriptor, &mut count))?;
         Ok(())
     }
+}
+
+/// Descriptors that are received do not reach programs which the application starts.
+pub(crate) const RECEIVED: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+
+/// A pipe neither of whose ends blocks.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?)
 }
 
 /// Accepts a connection that neither blocks nor reaches programs which the application starts.

@@ -10,6 +10,7 @@ use std::{
 use rustix::{
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::{FdFlags, fcntl_setfd},
+    net::RecvFlags,
 };
 
 use crate::lock;
@@ -46,11 +47,25 @@ impl Timer {
     }
 }
 
+pub(crate) const RECEIVED: RecvFlags = RecvFlags::empty();
+
+/// A pipe neither of whose ends blocks.
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe()?;
+    prepare(&reader)?;
+    prepare(&writer)?;
+    Ok((reader, writer))
+}
+
 /// Accepts a connection that neither blocks nor reaches programs which the application starts.
 pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
     let socket = rustix::net::accept(listener)?;
-    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-    let flags = fcntl_getfl(&socket)?;
-    fcntl_setfl(&socket, flags | OFlags::NONBLOCK)?;
+    prepare(&socket)?;
     Ok(socket)
+}
+
+fn prepare(descriptor: &OwnedFd) -> io::Result<()> {
+    fcntl_setfd(descriptor, FdFlags::CLOEXEC)?;
+    let flags = fcntl_getfl(descriptor)?;
+    Ok(fcntl_setfl(descriptor, flags | OFlags::NONBLOCK)?)
 }

@@ -26,7 +26,7 @@ use crate::{
     exchange::Exchange,
     frames::Request,
     lock,
-    platform::Timer,
+    platform::{self, Timer},
     turn::{Seat, Step, Turn, Wait},
 };
 
@@ -78,8 +78,7 @@ pub(crate) struct Server {
 impl Server {
     /// Serves the connections of a listening socket with so many threads.
     pub(crate) fn new(listener: OwnedFd, secret: Vec<u8>, threads: u16) -> io::Result<Self> {
-        let flags = rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK;
-        let (woken, wake) = rustix::pipe::pipe_with(flags)?;
+        let (woken, wake) = platform::pipe()?;
         Ok(Self {
             reading: Mutex::new(Reading::new(listener, woken, secret, threads)?),
             turn: Mutex::new(Turn::new()),

@@ -127,13 +127,13 @@ def _from_paste(name: str) -> Callable[..., Any]:
 
 def _from_paste_alone(path: str, section: str) -> Callable[..., Any]:
     try:
-        from paste.deploy import loadapp
+        deploy = importlib.import_module("paste.deploy")
     except ModuleNotFoundError as error:
         raise LoadError(
             f"{path} needs pyramid or PasteDeploy, which the site's environment has not",
             "pip install PasteDeploy",
         ) from error
-    result: Callable[..., Any] = loadapp(f"config:{path}", name=section or None)
+    result: Callable[..., Any] = deploy.loadapp(f"config:{path}", name=section or None)
     return result
 
 

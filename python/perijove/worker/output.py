@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from typing import BinaryIO
 
 from perijove._worker import request_id
 
@@ -18,7 +19,7 @@ class Lines(io.TextIOBase):
     off again.
     """
 
-    def __init__(self, raw: io.BufferedIOBase | io.RawIOBase, name: str) -> None:
+    def __init__(self, raw: BinaryIO, name: str) -> None:
         self._raw = raw
         self._descriptor = raw.fileno()
         self._begun = threading.local()
@@ -39,7 +40,7 @@ class Lines(io.TextIOBase):
         return "backslashreplace"
 
     @property
-    def buffer(self) -> io.BufferedIOBase | io.RawIOBase:
+    def buffer(self) -> BinaryIO:
         return self._raw
 
     @property
@@ -89,5 +90,5 @@ def install() -> None:
     """Puts such streams in place of `sys.stdout` and `sys.stderr`."""
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stdout = Lines(sys.stdout.buffer, "<stdout>")  # type: ignore[assignment]
-    sys.stderr = Lines(sys.stderr.buffer, "<stderr>")  # type: ignore[assignment]
+    sys.stdout = Lines(sys.stdout.buffer, "<stdout>")
+    sys.stderr = Lines(sys.stderr.buffer, "<stderr>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import select
@@ -49,7 +50,8 @@ class Order:
 
 def run() -> int:
     """Runs the worker; the exit status."""
-    order = Order.read(_first_line())
+    order = Order.read(_first_line(_STANDARD_INPUT))
+    program = _keep_from_the_application(order)
     try:
         application = _application(order)
     except LoadError as error:
@@ -58,18 +60,31 @@ def run() -> int:
     except BaseException as error:
         show_import_failure(error)
         return CONFIG
-    return _serve(order, application)
+    return _serve(order, application, program)
 
 
-def _first_line() -> bytes:
+def _first_line(pipe: int) -> bytes:
     """Reads one line and not a byte more: the rest of the pipe only tells that it ended."""
     line = bytearray()
     while not line.endswith(b"\n"):
-        byte = os.read(_STANDARD_INPUT, 1)
+        byte = os.read(pipe, 1)
         if not byte:
             os._exit(NOW)
         line += byte
     return bytes(line)
+
+
+def _keep_from_the_application(order: Order) -> int:
+    """Moves the program's pipe out of the way of whoever reads standard input.
+
+    Neither the pipe nor the socket reaches programs that the application starts.
+    """
+    program = os.dup(_STANDARD_INPUT)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, _STANDARD_INPUT)
+    os.close(nothing)
+    os.set_inheritable(order.socket, False)
+    return program
 
 
 def _application(order: Order) -> Callable[..., Any]:
@@ -88,8 +103,12 @@ def _application(order: Order) -> Callable[..., Any]:
     return load(order.app, order.ini, order.root)
 
 
-def _serve(order: Order, application: Callable[..., Any]) -> int:
+def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
     from perijove import _worker
+
+    # What was imported stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
 
     worker = _worker.Worker(
         socket=order.socket,
@@ -126,21 +145,21 @@ def _serve(order: Order, application: Callable[..., Any]) -> int:
     ]
     for thread in threads:
         thread.start()
-    _watch(woken, len(threads))
+    _watch(program, woken, len(threads))
     for thread in threads:
         thread.join()
     signal.set_wakeup_fd(-1)
     return 0
 
 
-def _watch(woken: int, running: int) -> None:
+def _watch(program: int, woken: int, running: int) -> None:
     """Waits until so many threads have ended; ends at once when the program does."""
     poll = select.poll()
-    poll.register(_STANDARD_INPUT, select.POLLIN)
+    poll.register(program, select.POLLIN)
     poll.register(woken, select.POLLIN)
     while running > 0:
         for descriptor, _ in poll.poll():
-            if descriptor == _STANDARD_INPUT and not os.read(_STANDARD_INPUT, 4096):
+            if descriptor == program and not os.read(program, 4096):
                 os._exit(NOW)
             if descriptor == woken:
                 # Signals write their number there.

@@ -28,7 +28,7 @@ def _suitable(python: str) -> str | None:
 
 def _pythons() -> dict[str, str]:
     """Each version that is there, and where: this one, pyenv's, those on the path."""
-    own = "%d.%d" % sys.version_info[:2]
+    own = ".".join(map(str, sys.version_info[:2]))
     found = {own: sys.executable}
     places = [str(path) for path in Path.home().glob(".pyenv/versions/3.*/bin/python")]
     places += filter(None, (shutil.which(f"python3.{minor}") for minor in range(10, 20)))

@@ -89,18 +89,18 @@ def test_headers_as_they_were_given(serve: Serve) -> None:
     ("case", "message"),
     [
         ("status-bytes", "TypeError: the status must be a str, not bytes"),
-        ("status-short", "ValueError: \"20\" is no status"),
-        ("status-words", "ValueError: \"Good one\" is no status"),
-        ("status-interim", "ValueError: \"100 Continue\" is no status"),
-        ("status-line", "ValueError: \"200 OK\\r\\nX: y\" is no status"),
-        ("name-space", "ValueError: \"X Y\" is no name of a header"),
-        ("name-empty", "ValueError: \"\" is no name of a header"),
-        ("name-line", "ValueError: \"X\\r\\nY\" is no name of a header"),
+        ("status-short", 'ValueError: "20" is no status'),
+        ("status-words", 'ValueError: "Good one" is no status'),
+        ("status-interim", 'ValueError: "100 Continue" is no status'),
+        ("status-line", 'ValueError: "200 OK\\r\\nX: y" is no status'),
+        ("name-space", 'ValueError: "X Y" is no name of a header'),
+        ("name-empty", 'ValueError: "" is no name of a header'),
+        ("name-line", 'ValueError: "X\\r\\nY" is no name of a header'),
         ("name-bytes", "TypeError: name and value of a header must be str, not bytes"),
         ("value-line", "ValueError: the value of the header X has a '\\r'"),
         ("value-bytes", "TypeError: name and value of a header must be str, not bytes"),
         ("value-wide", "ValueError: the value of the header X has a '秀'"),
-        ("length-word", "ValueError: \"many\" is no Content-Length"),
+        ("length-word", 'ValueError: "many" is no Content-Length'),
         ("lengths", "ValueError: two headers Content-Length differ: 1 and 2"),
         ("pair", "TypeError: a header must be a tuple of two str, not tuple"),
         ("string", "TypeError: a header must be a tuple of two str, not str"),
@@ -113,7 +113,16 @@ def test_bad_heads_are_refused_with_a_reason(serve: Serve, case: str, message: s
 
 @pytest.mark.parametrize(
     "path",
-    ["/raises", "/exits", "/raises-late", "/text", "/bare-bytes", "/number", "/unstarted", "/twice"],
+    [
+        "/raises",
+        "/exits",
+        "/raises-late",
+        "/text",
+        "/bare-bytes",
+        "/number",
+        "/unstarted",
+        "/twice",
+    ],
 )
 def test_a_failure_before_the_head_is_500(serve: Serve, path: str) -> None:
     connection = serve("answers")
@@ -219,7 +228,9 @@ def test_a_file_goes_by_its_descriptor(serve: Serve, path: str, offset: int) -> 
     assert answer.get("content-length") == str(4096 - offset)
 
 
-@pytest.mark.parametrize(("announced", "sent", "is_cut"), [(4096, 4096, False), (100, 100, False), (5000, 4096, True)])
+@pytest.mark.parametrize(
+    ("announced", "sent", "is_cut"), [(4096, 4096, False), (100, 100, False), (5000, 4096, True)]
+)
 def test_a_file_keeps_to_the_announced_length(
     serve: Serve, announced: int, sent: int, is_cut: bool
 ) -> None:

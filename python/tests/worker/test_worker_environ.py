@@ -110,7 +110,9 @@ def test_headers_are_not_remembered_from_other_requests(serve: Serve) -> None:
         assert [key for key in shown if key.startswith("HTTP_X_")] == [f"HTTP_X_{value.upper()}"]
 
 
-@pytest.mark.parametrize(("version", "protocol"), [(0, "HTTP/1.0"), (1, "HTTP/1.1"), (2, "HTTP/2.0")])
+@pytest.mark.parametrize(
+    ("version", "protocol"), [(0, "HTTP/1.0"), (1, "HTTP/1.1"), (2, "HTTP/2.0")]
+)
 def test_versions(serve: Serve, version: int, protocol: str) -> None:
     assert environ_of(serve, version=version)["SERVER_PROTOCOL"] == protocol
 

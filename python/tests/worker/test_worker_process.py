@@ -50,26 +50,36 @@ def test_an_application_is_found(
         assert worker.connect().fetch("GET", "/").text == "app"
 
 
-PASTE = """
+FAKE_PASTE = """
 import sys, types
-paste, deploy = types.ModuleType("paste"), types.ModuleType("paste.deploy")
-def loadapp(uri, name=None):
+def application_of(*told):
     def application(environ, start_response):
         start_response("200 OK", [])
-        return [f"{uri} {name}".encode()]
+        return [repr(told).encode()]
     return application
-deploy.loadapp = loadapp
-sys.modules["paste"], sys.modules["paste.deploy"] = paste, deploy
+pyramid, paster, paste, deploy = map(types.ModuleType, ("pyramid", "paster", "paste", "deploy"))
+pyramid.paster = paster
+paster.setup_logging = lambda uri: print(f"logging as {uri} says")
+paster.get_app = lambda uri, name=None: application_of("pyramid", uri, name)
+deploy.loadapp = lambda uri, name=None: application_of("paste", uri, name)
+sys.modules |= {"paste": paste, "paste.deploy": deploy, "pyramid": pyramid}
 """
 
 
-@pytest.mark.parametrize(("ini", "name"), [("site.ini", "None"), ("site.ini#shop", "shop")])
+@pytest.mark.parametrize(("ini", "name"), [("site.ini", None), ("site.ini#shop", "shop")])
 @pytest.mark.parametrize("key", ["app", "ini"])
-def test_an_ini_file_is_loaded_by_paste(tmp_path: Path, ini: str, name: str, key: str) -> None:
-    folder = site(tmp_path, {"site.ini": "[app:main]\n", "sitecustomize.py": PASTE})
+@pytest.mark.parametrize("has_pyramid", [True, False])
+def test_an_ini_file_is_loaded_by_paste(
+    tmp_path: Path, ini: str, name: str | None, key: str, has_pyramid: bool
+) -> None:
+    fake = FAKE_PASTE if has_pyramid else f"{FAKE_PASTE}\nsys.modules['pyramid'] = None"
+    folder = site(tmp_path, {"site.ini": "[app:main]\n", "sitecustomize.py": fake})
     order = {"app": ini} if key == "app" else {"app": None, "ini": ini}
+    by, uri = ("pyramid", "") if has_pyramid else ("paste", "config:")
     with Worker(root=folder, environment={"PYTHONPATH": str(folder)}, **order) as worker:
-        assert worker.connect().fetch("GET", "/").text == f"config:{folder}/site.ini {name}"
+        told = worker.connect().fetch("GET", "/").text
+        assert told == repr((by, f"{uri}{folder}/site.ini", name))
+        assert (f"logging as {folder}/site.ini says" in worker.output()) == has_pyramid
 
 
 @pytest.mark.parametrize(
@@ -100,7 +110,9 @@ def test_what_cannot_be_loaded_ends_with_the_reason(
         assert "perijove/worker" not in output
 
 
-def test_the_site_sees_its_own_folder_and_ours_only_as_perijove(python: str, tmp_path: Path) -> None:
+def test_the_site_sees_its_own_folder_and_ours_only_as_perijove(
+    python: str, tmp_path: Path
+) -> None:
     app = """
 import json, os, sys
 import perijove
@@ -113,6 +125,21 @@ def application(environ, start_response):
     assert folder == path[0] == str(tmp_path)
     assert package == str(PACKAGE / "__init__.py")
     assert not [entry for entry in path if entry.startswith(str(PACKAGE.parent))]
+
+
+def test_programs_of_the_application_get_nothing_of_ours(python: str, tmp_path: Path) -> None:
+    app = """
+import subprocess, sys
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [OPEN.stdout, b" ", SHOWN.stdout]
+SHOW = "import os, sys; print(sorted(os.listdir('/proc/self/fd'), key=int), len(sys.stdin.read()))"
+OPEN = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, close_fds=False)
+SHOWN = subprocess.run([sys.executable, "-c", SHOW], capture_output=True, close_fds=True)
+"""
+    with Worker(None, python=python, root=site(tmp_path, {"app.py": app})) as worker:
+        opened, shown = worker.connect().fetch("GET", "/").text.split("\n")[:2]
+        assert opened.strip() == shown.strip() == "['0', '1', '2', '3'] 0"
 
 
 def test_ours_wins_over_an_installed_one(python: str, tmp_path: Path) -> None:

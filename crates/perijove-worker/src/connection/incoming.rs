@@ -10,10 +10,13 @@ use std::{
 use rustix::{
     buffer::spare_capacity,
     cmsg_space,
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, recvmsg},
 };
 
-use crate::frames::{FrameError, HEADER, Header};
+use crate::{
+    frames::{FrameError, HEADER, Header},
+    platform,
+};
 
 /// A frame with its payload, which is owned when it was too long for the buffer.
 pub(crate) type Frame<'a> = (Header, Cow<'a, [u8]>);
@@ -128,7 +131,7 @@ pub(crate) fn receive_greeting(
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(4))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let parts = &mut [IoSliceMut::new(bytes)];
-    let received = recvmsg(socket, parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let received = recvmsg(socket, parts, &mut control, platform::RECEIVED)?;
     let mut descriptors = control.drain().filter_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
         _ => None,

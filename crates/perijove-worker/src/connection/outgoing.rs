@@ -175,7 +175,7 @@ impl Outgoing {
         let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
-        let count = sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)?;
+        let count = sendmsg(socket, &parts, &mut control, SendFlags::empty())?;
         self.descriptors.pop_front();
         Ok(count)
     }

@@ -55,15 +55,12 @@ fn naively_decoded(bytes: &[u8]) -> Vec<u8> {
     while at < bytes.len() {
         let digits = bytes.get(at + 1..at + 3).and_then(|two| std::str::from_utf8(two).ok());
         let plain = |two: &&str| two.bytes().all(|byte| byte.is_ascii_hexdigit());
-        match digits.filter(plain).filter(|_| bytes[at] == b'%') {
-            Some(two) => {
-                decoded.push(u8::from_str_radix(two, 16).unwrap());
-                at += 3;
-            }
-            None => {
-                decoded.push(bytes[at]);
-                at += 1;
-            }
+        if let Some(two) = digits.filter(plain).filter(|_| bytes[at] == b'%') {
+            decoded.push(u8::from_str_radix(two, 16).unwrap());
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
         }
     }
     decoded
