@@ -1,9 +1,16 @@
 //! What only Linux offers; `portable.rs` has the same functions for other systems.
 
-use std::{fs::File, io, os::fd::AsFd};
+use std::{
+    fs::File,
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, OwnedFd},
+};
 
 use rustix::{
-    net::SendFlags,
+    cmsg_space,
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg},
     time::{ClockId, clock_gettime},
 };
 
@@ -28,4 +35,34 @@ pub(crate) fn send_file(
     length: usize,
 ) -> io::Result<usize> {
     Ok(rustix::fs::sendfile(socket, file, Some(offset), length)?)
+}
+
+/// A file in memory of a size that nobody can change any more.
+pub(crate) fn memory_file(size: u64) -> io::Result<OwnedFd> {
+    let file = memfd_create("claims", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&file, size)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// Receives bytes, and the descriptors that travel with them. Bytes behind some that descriptors
+/// travel with are left for the next call.
+pub(crate) fn receive(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+    mut descriptor: impl FnMut(OwnedFd),
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(8))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let received = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut ancillary, flags)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            descriptors.for_each(&mut descriptor);
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors at once"));
+    }
+    Ok(received.bytes)
 }

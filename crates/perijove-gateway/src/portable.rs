@@ -1,14 +1,26 @@
 //! What `linux.rs` does, by means that every Unix has.
 
 use std::{
-    fs::File,
-    io,
-    os::{fd::AsFd, unix::fs::FileExt},
-    sync::OnceLock,
+    fs::{File, OpenOptions, remove_file},
+    io::{self, IoSliceMut},
+    mem::MaybeUninit,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{FileExt, OpenOptionsExt},
+    },
+    process,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
-use rustix::net::SendFlags;
+use rustix::{
+    cmsg_space,
+    io::{FdFlags, fcntl_setfd},
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg},
+};
 
 pub(crate) fn coarse_milliseconds() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
@@ -32,4 +44,38 @@ pub(crate) fn send_file(
         rustix::net::send(socket, piece.get(..read).unwrap_or_default(), SendFlags::empty())?;
     *offset += sent as u64;
     Ok(sent)
+}
+
+pub(crate) fn memory_file(size: u64) -> io::Result<OwnedFd> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let path = format!("/tmp/perijove-claims-{}-{number}", process::id());
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    remove_file(&path)?;
+    file.set_len(size)?;
+    Ok(file.into())
+}
+
+pub(crate) fn receive(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+    mut descriptor: impl FnMut(OwnedFd),
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(8))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let parts = &mut [IoSliceMut::new(bytes)];
+    let received = recvmsg(socket, parts, &mut ancillary, RecvFlags::empty())?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            for each in descriptors {
+                fcntl_setfd(&each, FdFlags::CLOEXEC)?;
+                descriptor(each);
+            }
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "too many descriptors at once"));
+    }
+    Ok(received.bytes)
 }

@@ -2,6 +2,7 @@
 
 mod dial;
 mod frames;
+mod frames_client;
 mod headers;
 mod http1;
 mod pool;
@@ -19,25 +20,22 @@ pub use upgrade::Tunnel;
 pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
 
 use crate::{
-    Client, Confinement, CookieNames, Head, Pass, Request, Response, Rewrite, Route, error::Fault,
+    Client, Confinement, CookieNames, Head, Request, Response, Rewrite, Route, error::Fault,
 };
 
 use headers::{AnswerFields, Onward};
-use retry::Failure;
+use retry::{Failure, Retries};
 use upload::Upload;
 use upstreams::Unavailable;
 
 /// Sends a request to one of the upstreams and returns its answer, the body still to come.
 ///
-/// The request's body is limited by the caller, and the fields of the pass are added to the answer
-/// by the caller.
+/// The request's body is limited by the caller.
 pub(crate) async fn forward(
     upstreams: &Arc<Upstreams>,
     request: Request,
     route: &Arc<Route>,
-    pass: &Pass,
 ) -> Result<Response, Fault> {
-    let _ = pass;
     let mut errand = Errand {
         upload: Upload::new(request.body),
         head: request.head,
@@ -87,15 +85,28 @@ impl Errand<'_> {
 
 /// Takes an upstream, sends, and begins again with another one where that is safe.
 async fn send(upstreams: &Arc<Upstreams>, errand: &mut Errand<'_>) -> Result<Response, Fault> {
-    let mut attempts = 0;
+    let mut retries = Retries::new(upstreams);
+    let mut slot = upstreams.take().await.map_err(unavailable)?;
     loop {
-        let slot = upstreams.take().await.map_err(unavailable)?;
-        attempts += 1;
-        match http1::exchange(errand, slot).await {
+        let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
+        let result = if is_native {
+            frames_client::exchange(errand, slot).await
+        } else {
+            Box::pin(http1::exchange(errand, slot)).await
+        };
+        slot = match result {
             Ok(response) => return Ok(response),
-            Err(Failure::NotSent(_)) if retry::is_worth_another(attempts, upstreams.count()) => {}
-            Err(Failure::NotSent(fault) | Failure::Final(fault)) => return Err(fault),
-        }
+            Err(Failure::Final(fault)) => return Err(fault),
+            Err(Failure::Recalled(elsewhere)) => elsewhere,
+            Err(Failure::NotSent(fault)) if is_native => {
+                retries.pause().await.ok_or(fault)?;
+                upstreams.take().await.map_err(unavailable)?
+            }
+            Err(Failure::NotSent(fault)) => {
+                retries.another().ok_or(fault)?;
+                upstreams.take().await.map_err(unavailable)?
+            }
+        };
     }
 }
 

@@ -72,7 +72,7 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
             let files = if has_tried_files { &[] } else { &**files };
             match files.iter().find_map(|files| files.serve(&request)) {
                 Some(answer) => answer,
-                None => proxy::forward(upstreams, request, &route, &pass).await?,
+                None => proxy::forward(upstreams, request, &route).await?,
             }
         }
         Target::Service(service) => call(&**service, request, &route, &pass).await?,

@@ -245,17 +245,16 @@ fn finish(
     };
     let is_sent = talk.sending.is_over() && talk.broken.is_none();
     let time = errand.response_time;
-    let receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
-    let body = match receiving.keep(head.keep.filter(|_| is_sent)).whole() {
-        Ok(body) => body,
-        Err(receiving) if is_sent || talk.broken.is_some() => receiving.into_body(),
-        Err(receiving) => {
-            let mut receiving = receiving.keep(head.keep);
+    let mut receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
+    receiving.keep(head.keep.filter(|_| is_sent));
+    let body = receiving.whole().unwrap_or_else(|| {
+        if !is_sent && talk.broken.is_none() {
+            receiving.keep(head.keep);
             let upload = std::mem::replace(&mut errand.upload, Upload::new(Body::Empty));
             receiving.send_on(talk.sending, upload);
-            receiving.into_body()
         }
-    };
+        receiving.into_body()
+    });
     let fields = FieldBlock::from_checked(head.fields);
     Ok(Response { status: head.status, fields, body })
 }

@@ -1,5 +1,10 @@
 //! When a request that failed may be sent again.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::upstreams::{Slot, Upstreams};
 use crate::error::Fault;
 
 /// How an attempt to get an answer failed.
@@ -7,6 +12,8 @@ use crate::error::Fault;
 pub(super) enum Failure {
     /// Nothing of the request was sent: another upstream may be tried.
     NotSent(Fault),
+    /// It was taken back before anybody acted on it, and has a place at another upstream.
+    Recalled(Slot),
     /// It may have been acted on, or nothing can be gained.
     Final(Fault),
 }
@@ -34,8 +41,47 @@ pub(super) fn is_idempotent(method: &str) -> bool {
     matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
 }
 
-/// Whether to look for another upstream after one could not be reached.
-pub(super) fn is_worth_another(attempts: usize, upstreams: usize) -> bool {
+/// The attempts of one request to find an upstream that can be reached.
+#[derive(Debug)]
+pub(super) struct Retries<'a> {
+    upstreams: &'a Upstreams,
+    attempts: usize,
+    /// When the first attempt failed.
+    since: Option<Instant>,
+}
+
+impl<'a> Retries<'a> {
+    pub(super) fn new(upstreams: &'a Upstreams) -> Self {
+        Self { upstreams, attempts: 0, since: None }
+    }
+
+    /// Whether to try another upstream after one could not be reached.
+    pub(super) fn another(&mut self) -> Option<()> {
+        self.attempts += 1;
+        is_worth_another(self.attempts, self.upstreams.count()).then_some(())
+    }
+
+    /// Waits a little after a worker was lost: it is being replaced, and until then the request is
+    /// as one that waits in line. `None` when it has waited as long as those may.
+    pub(super) async fn pause(&mut self) -> Option<()> {
+        self.attempts += 1;
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.upstreams.settings().wait {
+            return None;
+        }
+        // The first one goes at once: most likely another worker is there.
+        if self.attempts > 1 {
+            let exponent = u32::try_from(self.attempts.min(10)).unwrap_or_default();
+            sleep(Duration::from_millis(1 << exponent).min(LONGEST_PAUSE)).await;
+        }
+        Some(())
+    }
+}
+
+/// Between two attempts to reach a worker.
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+fn is_worth_another(attempts: usize, upstreams: usize) -> bool {
     attempts < upstreams.min(3)
 }
 

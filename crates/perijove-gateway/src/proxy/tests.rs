@@ -1,5 +1,6 @@
 //! Forwarding over real sockets to upstreams that do as a test says.
 
+mod frames;
 mod http1;
 
 use std::{
@@ -20,8 +21,7 @@ use tokio::{
 
 use super::{Protocol, Upstream, UpstreamAddress, UpstreamSettings, Upstreams, forward};
 use crate::{
-    Body, BodyError, Client, Head, Pass, Request, Response, Route, Scheme, Source, Target,
-    error::Fault,
+    Body, BodyError, Client, Head, Request, Response, Route, Scheme, Source, Target, error::Fault,
 };
 
 /// A set of upstreams, a route to them, and the sockets on which a test plays the upstreams.
@@ -74,7 +74,7 @@ impl Stage {
     }
 
     async fn send(&self, request: Request) -> Result<Response, Fault> {
-        forward(&self.upstreams, request, &self.route, &Pass::default()).await
+        forward(&self.upstreams, request, &self.route).await
     }
 
     async fn get(&self, target: &str) -> Result<Response, Fault> {

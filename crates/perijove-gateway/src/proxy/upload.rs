@@ -1,13 +1,10 @@
 //! The body of a request on its way to an upstream.
 
-use std::{
-    os::unix::fs::FileExt,
-    task::{Context, Poll, ready},
-};
+use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use crate::{Body, BodyError, FileBody, Source};
+use crate::{Body, BodyError, Source, body::FileSource};
 
 /// Yields a request's body once, and again as long as no more than its first piece was taken.
 pub(super) struct Upload {
@@ -26,7 +23,7 @@ impl Upload {
         let (first, rest): (_, Option<Box<dyn Source>>) = match body {
             Body::Empty | Body::Tunnel(_) => (None, None),
             Body::Full(bytes) => ((!bytes.is_empty()).then_some(bytes), None),
-            Body::File(file) => (None, Some(Box::new(FileSource::new(file)))),
+            Body::File(file) => (None, Some(Box::new(FileSource(file)))),
             Body::Stream(source) => (None, Some(source)),
         };
         let is_repeatable = true;
@@ -58,6 +55,46 @@ impl Upload {
         self.is_first_taken = false;
     }
 
+    /// Takes what has arrived, about `limit` bytes of it, to be sent at once. To be called before
+    /// anything else was taken.
+    pub(super) fn gather(
+        &mut self,
+        limit: usize,
+        context: &mut Context<'_>,
+    ) -> Result<(), BodyError> {
+        let mut gathered = BytesMut::new();
+        while gathered.len() < limit && self.first.as_ref().is_none_or(|f| f.len() < limit) {
+            let Some(rest) = &mut self.rest else { break };
+            let Poll::Ready(next) = rest.poll_chunk(context) else { break };
+            let Some(piece) = next.transpose()? else {
+                self.rest = None;
+                break;
+            };
+            match self.first.take() {
+                None if gathered.is_empty() => self.first = Some(piece),
+                first => {
+                    gathered.extend_from_slice(&first.unwrap_or_default());
+                    gathered.extend_from_slice(&piece);
+                }
+            }
+        }
+        if !gathered.is_empty() {
+            self.first = Some(gathered.freeze());
+        }
+        Ok(())
+    }
+
+    /// How many bytes were gathered.
+    pub(super) fn gathered(&self) -> usize {
+        self.first.as_ref().map_or(0, Bytes::len)
+    }
+
+    /// What was gathered; it is kept, to be taken again after [`Upload::rewind`].
+    pub(super) fn take_first(&mut self) -> Bytes {
+        self.is_first_taken = true;
+        self.first.clone().unwrap_or_default()
+    }
+
     /// The next piece; `None` at the end.
     pub(super) fn poll(
         &mut self,
@@ -85,50 +122,6 @@ impl Upload {
             None => self.rest = None,
         }
         Poll::Ready(next)
-    }
-}
-
-/// A piece of a file, read where it cannot be sent by the operating system.
-#[derive(Debug)]
-pub(super) struct FileSource {
-    file: FileBody,
-}
-
-/// Bytes that are read at a time.
-const PIECE: u64 = 64 << 10;
-
-impl FileSource {
-    pub(super) fn new(file: FileBody) -> Self {
-        Self { file }
-    }
-
-    /// The next bytes; `None` at the end.
-    pub(super) fn next_piece(&mut self) -> Option<Result<Bytes, BodyError>> {
-        let size = usize::try_from(self.file.length.min(PIECE)).unwrap_or_default();
-        if size == 0 {
-            return None;
-        }
-        let mut piece = vec![0; size];
-        match self.file.file.read_at(&mut piece, self.file.offset) {
-            Ok(0) => Some(Err(BodyError::CutOff)),
-            Ok(read) => {
-                piece.truncate(read);
-                self.file.offset += read as u64;
-                self.file.length -= read as u64;
-                Some(Ok(piece.into()))
-            }
-            Err(error) => Some(Err(BodyError::Io(error))),
-        }
-    }
-}
-
-impl Source for FileSource {
-    fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-        Poll::Ready(self.next_piece())
-    }
-
-    fn length(&self) -> Option<u64> {
-        Some(self.file.length)
     }
 }
 
@@ -199,6 +192,27 @@ mod tests {
         assert!(upload.is_repeatable());
         upload.rewind();
         assert_eq!([next(&mut upload), next(&mut upload)], ["a", "end"]);
+    }
+
+    #[test]
+    fn what_has_arrived_is_gathered_and_can_be_taken_again() {
+        let gather = |pieces: &[&'static str], limit| {
+            let mut upload = stream(pieces);
+            upload.gather(limit, &mut Context::from_waker(Waker::noop())).unwrap();
+            let first = String::from_utf8(upload.take_first().to_vec()).unwrap();
+            upload.rewind();
+            assert_eq!(upload.take_first(), first);
+            (first, next(&mut upload))
+        };
+        let check = |pieces: &[&'static str], limit, first: &str, then: &str| {
+            assert_eq!(gather(pieces, limit), (first.to_owned(), then.to_owned()), "{pieces:?}");
+        };
+        check(&["abc", "def", "", "ghi"], 100, "abcdef", "ghi");
+        check(&["abc", "def", "ghi"], 4, "abcdef", "ghi");
+        check(&["abc", "def"], 3, "abc", "def");
+        check(&["", "abc"], 3, "", "abc");
+        check(&["abc"], 100, "abc", "end");
+        check(&[], 100, "", "end");
     }
 
     #[test]

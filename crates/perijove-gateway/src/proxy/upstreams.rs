@@ -241,6 +241,14 @@ impl Upstreams {
     }
 }
 
+impl Drop for Upstreams {
+    /// Nobody can ask for them any more: what is under way is finished, and connections that are
+    /// kept for later are closed.
+    fn drop(&mut self) {
+        self.members.load().iter().for_each(|member| member.leave());
+    }
+}
+
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (busy, waiting) = self.load();

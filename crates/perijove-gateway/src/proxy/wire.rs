@@ -91,9 +91,10 @@ impl Socket {
 
     /// A read that did not fill its space has emptied the socket: the next one waits for an event
     /// rather than asking the operating system in vain.
-    fn expect_no_more(&self) {
-        let _: io::Result<()> =
+    pub(super) fn expect_no_more(&self) {
+        let nothing: io::Result<()> =
             self.try_io(Interest::READABLE, || Err(io::ErrorKind::WouldBlock.into()));
+        drop(nothing);
     }
 
     /// Writes some of `parts`.

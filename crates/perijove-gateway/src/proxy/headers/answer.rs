@@ -39,10 +39,9 @@ impl AnswerFields<'_> {
     /// Whether a field passes as it is, whatever else there is.
     pub(in crate::proxy) fn passes(&self, name: &[u8]) -> bool {
         match kind(name) {
-            Kind::HopByHop | Kind::DateOrServer => false,
+            Kind::HopByHop | Kind::DateOrServer | Kind::SetCookie => false,
             Kind::ContentLength => self.is_head,
             Kind::Ours => self.is_question,
-            Kind::SetCookie => false,
             _ => self.confinement.is_none() || !Confinement::drops(name),
         }
     }
@@ -57,16 +56,13 @@ impl AnswerFields<'_> {
     }
 
     fn push_cookie(&self, name: &[u8], value: &[u8], block: &mut BytesMut) {
-        match self.confinement {
-            Some(confinement) => {
-                if let Some(value) = confinement.set_cookie(value) {
-                    push_line(name, &value, block);
-                }
+        if let Some(confinement) = self.confinement {
+            if let Some(value) = confinement.set_cookie(value) {
+                push_line(name, &value, block);
             }
-            None => {
-                self.cookies.record_set_cookie(value);
-                push_line(name, value, block);
-            }
+        } else {
+            self.cookies.record_set_cookie(value);
+            push_line(name, value, block);
         }
     }
 }

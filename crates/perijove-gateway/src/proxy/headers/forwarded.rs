@@ -14,14 +14,14 @@ pub(in crate::proxy) fn push_forwarded(client: &Client, out: &mut Vec<u8>) {
         Scheme::Https => "443",
     });
     // Writing to a `Vec` cannot fail.
-    let _ = match address {
+    drop(match address {
         Some(IpAddr::V4(ip)) => write!(out, "Forwarded: for={ip}"),
         Some(IpAddr::V6(ip)) => write!(out, "Forwarded: for=\"[{ip}]\""),
         None => write!(out, "Forwarded: for=unknown"),
-    };
-    let _ = write!(out, ";host=\"{host}\";proto={scheme}\r\n");
+    });
+    drop(write!(out, ";host=\"{host}\";proto={scheme}\r\n"));
     if let Some(ip) = address {
-        let _ = write!(out, "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\n");
+        drop(write!(out, "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\n"));
     }
     for (name, value) in [
         ("X-Forwarded-Proto: ", scheme),

@@ -79,31 +79,23 @@ impl Receiving {
     }
 
     /// Keeps the connection for this long after the body.
-    pub(super) fn keep(mut self, keep: Option<Duration>) -> Self {
+    pub(super) fn keep(&mut self, keep: Option<Duration>) {
         self.keep = keep;
-        self
     }
 
-    /// The body if it is there as a whole; else what has to be waited for.
-    pub(super) fn whole(mut self) -> Result<Body, Self> {
-        match self.rest {
-            Rest::Nothing => {
-                self.end();
-                Ok(Body::Empty)
-            }
+    /// The body, if it is there as a whole.
+    pub(super) fn whole(&mut self) -> Option<Body> {
+        let body = match self.rest {
+            Rest::Nothing => Body::Empty,
             Rest::Length(length) if length <= PIECE as u64 => {
                 self.read_at_once(length);
-                match usize::try_from(length) {
-                    Ok(length) if length <= self.buffer.len() => {
-                        let body = self.buffer.split_to(length).freeze();
-                        self.end();
-                        Ok(Body::Full(body))
-                    }
-                    _ => Err(self),
-                }
+                let length = usize::try_from(length).ok().filter(|l| *l <= self.buffer.len())?;
+                Body::Full(self.buffer.split_to(length).freeze())
             }
-            _ => Err(self),
-        }
+            _ => return None,
+        };
+        self.end();
+        Some(body)
     }
 
     /// Sends the rest of the request's body beside the answer, so that neither waits for the
@@ -129,7 +121,7 @@ impl Receiving {
         if (self.buffer.len() as u64) < length {
             let mut context = Context::from_waker(std::task::Waker::noop());
             // An error shows itself again when the body is waited for.
-            let _ = self.socket.poll_read_some(&mut context, &mut self.buffer);
+            drop(self.socket.poll_read_some(&mut context, &mut self.buffer));
         }
     }
 

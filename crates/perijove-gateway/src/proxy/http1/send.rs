@@ -62,7 +62,7 @@ impl Sending {
             }
             Some(length) => {
                 // Writing to a `Vec` cannot fail.
-                let _ = write!(head, "Content-Length: {length}\r\n");
+                drop(write!(head, "Content-Length: {length}\r\n"));
                 BodyFraming::Length(length)
             }
             None => {
@@ -158,7 +158,7 @@ impl Sending {
             (BodyFraming::Chunked, Some(piece)) => {
                 let mut before = Vec::from(std::mem::take(&mut self.before));
                 // Writing to a `Vec` cannot fail.
-                let _ = write!(before, "{:x}\r\n", piece.len());
+                drop(write!(before, "{:x}\r\n", piece.len()));
                 self.before = before.into();
                 self.piece = piece;
                 self.after = b"\r\n";

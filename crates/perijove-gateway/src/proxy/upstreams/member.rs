@@ -28,6 +28,7 @@ pub(crate) struct Member {
     is_open: AtomicBool,
     /// Milliseconds of [`clock`] until which it is asked last; 0 for one that was reached.
     rests_until: AtomicU64,
+    is_failed: AtomicBool,
     /// Cancelled when it was taken out, dead or alive.
     leaving: CancellationToken,
     /// Cancelled when it is dead.
@@ -53,6 +54,7 @@ impl Member {
             width: AtomicUsize::new(1),
             busy: AtomicUsize::new(0),
             is_open: AtomicBool::new(true),
+            is_failed: AtomicBool::new(false),
             rests_until: AtomicU64::new(0),
             leaving: CancellationToken::new(),
             failed: CancellationToken::new(),
@@ -135,8 +137,19 @@ impl Member {
     }
 
     pub(super) fn fail(&self) {
+        self.is_failed.store(true, Ordering::SeqCst);
         self.failed.cancel();
         self.leave();
+    }
+
+    /// Whether no new requests go to it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        !self.is_open.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is dead.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::SeqCst)
     }
 
     /// Cancelled when no new requests go to it.

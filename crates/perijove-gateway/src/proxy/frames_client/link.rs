@@ -1,0 +1,224 @@
+//! One thread's connection to one worker, as its requests see it.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    io,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::{
+    claims::Claims,
+    driver,
+    state::{Answer, Ending, Piece, State},
+};
+use crate::{
+    UpstreamId,
+    proxy::{
+        frames::{RequestStart, RequestWriter},
+        upstreams::{Member, Slot},
+    },
+};
+
+/// A request that waited this long goes to another worker that is idle.
+const RECALL_AFTER: Duration = Duration::from_millis(5);
+
+thread_local! {
+    /// This thread's links.
+    static LINKS: RefCell<HashMap<UpstreamId, Arc<Link>>> = RefCell::default();
+}
+
+#[derive(Debug)]
+pub(super) struct Link {
+    member: Arc<Member>,
+    claims: Claims,
+    /// Used by tasks of one thread only, so that the lock is always free; it is there because
+    /// futures must be `Send`.
+    state: Mutex<State>,
+}
+
+/// Why a request was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    Closed,
+    TooMany,
+    /// The request fits no frame.
+    TooLong,
+}
+
+impl Link {
+    /// This thread's link to a worker; opened, if there is none.
+    pub(super) fn to(member: &Arc<Member>) -> io::Result<Arc<Self>> {
+        LINKS.with_borrow_mut(|links| {
+            if let Some(link) = links.get(&member.id())
+                && !link.state().is_closed
+            {
+                return Ok(link.clone());
+            }
+            let (claims, file) = Claims::new()?;
+            let link = Arc::new(Self { member: member.clone(), claims, state: Mutex::default() });
+            links.insert(member.id(), link.clone());
+            // Ends with the connection, when the upstream leaves, or with the thread's runtime.
+            drop(tokio::spawn(driver::drive(link.clone(), file)));
+            Ok(link)
+        })
+    }
+
+    pub(super) fn member(&self) -> &Arc<Member> {
+        &self.member
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a `REQUEST` in line.
+    pub(super) fn begin(
+        self: Arc<Self>,
+        slot: Slot,
+        time: Duration,
+        start: &RequestStart<'_>,
+        fields: impl FnOnce(&mut RequestWriter<'_>),
+        carried: (&[u8], bool),
+    ) -> Result<Ticket, Refused> {
+        let (carried, is_last) = carried;
+        let mut state = self.state();
+        if state.is_closed {
+            return Err(Refused::Closed);
+        }
+        let id = state.begin(time, is_last).ok_or(Refused::TooMany)?;
+        self.claims.wait(id);
+        let mut writer = RequestWriter::new(&mut state.out, id, start);
+        fields(&mut writer);
+        if !writer.finish(carried, is_last) {
+            state.free(id);
+            return Err(Refused::TooLong);
+        }
+        state.wake_driver();
+        drop(state);
+        Ok(Ticket { link: self, id, slot: Some(slot) })
+    }
+
+    /// Looks after those that wait: some have waited for too long, some would be served sooner
+    /// elsewhere.
+    pub(super) fn tick(&self, now: Instant) {
+        let mut state = self.state();
+        for (id, entry) in state.waiting() {
+            if std::mem::take(&mut entry.is_heard) {
+                entry.since = now;
+                continue;
+            }
+            let waited = now.saturating_duration_since(entry.since);
+            let is_answered = entry.answer.is_some() || !entry.pieces.is_empty();
+            if waited > entry.time && !entry.is_paused && !is_answered {
+                entry.end(Ending::Late);
+            } else if waited > RECALL_AFTER
+                && let Some(slot) = self.place_elsewhere(id)
+            {
+                // Leaving the request sends the CANCEL.
+                entry.end(Ending::Recalled(slot));
+            }
+        }
+    }
+
+    /// Takes a request back, if an idle upstream can have it.
+    fn place_elsewhere(&self, id: u16) -> Option<Slot> {
+        if !self.claims.is_waiting(id) {
+            return None;
+        }
+        let slot = self.member.owner()?.take_idle(self.member.id())?;
+        self.claims.recall(id).then_some(slot)
+    }
+
+    /// Nothing more will come: tells all who wait whether their request was begun.
+    pub(super) fn close(&self) {
+        self.state().close(|id| Ending::Lost { is_entered: !self.claims.recall(id) });
+        // The thread may be ending, and its links with it.
+        let _ = LINKS.try_with(|links| {
+            if let Ok(mut links) = links.try_borrow_mut()
+                && links
+                    .get(&self.member.id())
+                    .is_some_and(|link| std::ptr::eq(Arc::as_ptr(link), self))
+            {
+                links.remove(&self.member.id());
+            }
+        });
+    }
+}
+
+/// A request at a worker. Dropping it tells the worker that nobody waits any more.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    link: Arc<Link>,
+    id: u16,
+    slot: Option<Slot>,
+}
+
+impl Ticket {
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// Waits for the head of the answer.
+    pub(super) fn poll_answer(&self, context: &mut Context<'_>) -> Poll<Result<Answer, Ending>> {
+        let mut state = self.link.state();
+        if let Some(answer) = state.take_answer(self.id) {
+            return Poll::Ready(Ok(answer));
+        }
+        let Some(entry) = state.entry(self.id) else { return Poll::Pending };
+        if let Some(ending) = entry.ending.take() {
+            return Poll::Ready(Err(ending));
+        }
+        if entry.is_over {
+            let reason = Bytes::from_static(b"it ended the request without an answer");
+            return Poll::Ready(Err(Ending::Reset(reason)));
+        }
+        entry.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Waits for a piece of the answer's body; `None` at its end.
+    pub(super) fn poll_piece(
+        &self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, Ending>>> {
+        let mut state = self.link.state();
+        if let Some(piece) = state.take_piece(self.id) {
+            return Poll::Ready(Some(Ok(piece)));
+        }
+        let Some(entry) = state.entry(self.id) else { return Poll::Ready(None) };
+        if let Some(ending) = entry.ending.take() {
+            return Poll::Ready(Some(Err(ending)));
+        }
+        if entry.is_over {
+            return Poll::Ready(None);
+        }
+        entry.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// The next piece of the body if it is there, and whether it is the last.
+    pub(super) fn ready_piece(&self) -> (Option<Piece>, bool) {
+        let mut state = self.link.state();
+        let piece = state.take_piece(self.id);
+        let is_last = state.entry(self.id).is_some_and(|entry| {
+            entry.is_over && entry.pieces.is_empty() && entry.ending.is_none()
+        });
+        (piece, is_last)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.link.state().leave(self.id, self.slot.take());
+    }
+}

@@ -1,0 +1,805 @@
+//! Native workers, played over frames.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{IoSlice, Write},
+    mem::MaybeUninit,
+    os::{fd::AsFd, unix::fs::FileExt},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use rustix::{
+    cmsg_space,
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::{UnixListener, UnixStream},
+};
+
+use super::{Stage, impatient, next, pieces, request, text};
+use crate::{
+    Body, BodyError, Protocol, Secret, Upstream, UpstreamId, error::Whose, linux,
+    proxy::frames::FIRST_CREDIT,
+};
+
+const HELLO: u8 = 1;
+const REQUEST: u8 = 2;
+const BODY_IN: u8 = 3;
+const CREDIT_IN: u8 = 4;
+const CANCEL: u8 = 5;
+const READY: u8 = 16;
+const RESPONSE: u8 = 17;
+const BODY: u8 = 18;
+const FILE: u8 = 19;
+const CREDIT: u8 = 20;
+const RESET: u8 = 21;
+
+/// One connection of the gateway, seen from the worker.
+struct Worker {
+    stream: UnixStream,
+    buffer: BytesMut,
+    claims: File,
+}
+
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    is_last: bool,
+    id: u16,
+    payload: Bytes,
+}
+
+impl Worker {
+    /// Accepts the gateway's connection and answers its greeting.
+    async fn accept(listener: &UnixListener) -> Self {
+        let mut worker = Self::hear(listener).await;
+        worker.send(READY, false, 0, &[1, 1, 0]).await;
+        worker
+    }
+
+    async fn hear(listener: &UnixListener) -> Self {
+        let stream = listener.accept().await.unwrap().0;
+        let mut bytes = [0; 64];
+        let mut descriptors = VecDeque::new();
+        let count = loop {
+            stream.readable().await.unwrap();
+            let receive = || linux::receive(&stream, &mut bytes, |fd| descriptors.push_back(fd));
+            match stream.try_io(Interest::READABLE, receive) {
+                Ok(count) => break count,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock),
+            }
+        };
+        let claims = File::from(descriptors.pop_front().unwrap());
+        let mut worker = Self { stream, buffer: BytesMut::from(&bytes[..count]), claims };
+        let hello = worker.frame().await.unwrap();
+        assert_eq!((hello.kind, &hello.payload[..]), (HELLO, &b"\x01secret"[..]));
+        worker
+    }
+
+    /// The next frame; `None` at the end of the connection.
+    async fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.buffered() {
+                return Some(frame);
+            }
+            if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn buffered(&mut self) -> Option<Frame> {
+        let header: [u8; 12] = *self.buffer.first_chunk()?;
+        let length = u32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
+        if self.buffer.len() < 12 + length {
+            return None;
+        }
+        let payload = self.buffer.split_to(12 + length).freeze().slice(12..);
+        let id = u16::from_le_bytes([header[8], header[9]]);
+        Some(Frame { kind: header[4], is_last: header[5] & 1 == 1, id, payload })
+    }
+
+    /// The next frame, of this kind.
+    async fn expect(&mut self, kind: u8) -> Frame {
+        let frame = self.frame().await.unwrap();
+        assert_eq!(frame.kind, kind, "{frame:?}");
+        frame
+    }
+
+    /// The next request, entered.
+    async fn enter(&mut self) -> Frame {
+        let request = self.expect(REQUEST).await;
+        self.claims.write_at(&[1], request.id.into()).unwrap();
+        request
+    }
+
+    async fn send(&mut self, kind: u8, is_last: bool, id: u16, payload: &[u8]) {
+        let mut frame = (payload.len() as u32).to_le_bytes().to_vec();
+        frame.extend_from_slice(&[kind, is_last.into(), 0, 0]);
+        frame.extend_from_slice(&u32::from(id).to_le_bytes());
+        frame.extend_from_slice(payload);
+        self.stream.write_all(&frame).await.unwrap();
+    }
+
+    async fn respond(&mut self, id: u16, fields: &str, body: &[u8], is_last: bool) {
+        let mut payload = vec![200, 0, 0, 0];
+        payload.extend_from_slice(&(fields.len() as u32).to_le_bytes());
+        payload.extend_from_slice(fields.as_bytes());
+        payload.extend_from_slice(body);
+        self.send(RESPONSE, is_last, id, &payload).await;
+    }
+
+    async fn send_file(&mut self, id: u16, is_last: bool, file: &File, offset: u64, length: u64) {
+        let mut frame = vec![16, 0, 0, 0, FILE, is_last.into(), 0, 0];
+        frame.extend_from_slice(&u32::from(id).to_le_bytes());
+        frame.extend_from_slice(&offset.to_le_bytes());
+        frame.extend_from_slice(&length.to_le_bytes());
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [file.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let parts = [IoSlice::new(&frame)];
+        let sent = sendmsg(&self.stream, &parts, &mut ancillary, SendFlags::empty()).unwrap();
+        assert_eq!(sent, frame.len());
+    }
+}
+
+impl Stage {
+    fn add_worker(&self, name: &str) -> UpstreamId {
+        let protocol = Protocol::Frames { secret: Secret::new("secret") };
+        self.upstreams.add(Upstream { protocol, ..self.upstream(name, None) })
+    }
+
+    fn with_worker() -> (Self, UnixListener) {
+        let stage = Self::new();
+        let listener = stage.listen("w");
+        stage.add_worker("w");
+        (stage, listener)
+    }
+
+    /// Lets other tasks run until this many requests are under way.
+    async fn until_busy(&self, count: usize) {
+        while self.upstreams.load().0 != count {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// The texts and fields of a request, one a line.
+fn describe(payload: &[u8]) -> String {
+    let mut rest = payload;
+    let mut take = |count: usize| {
+        let (taken, after) = rest.split_at(count);
+        rest = after;
+        taken.to_vec()
+    };
+    let mut lines = vec![format!("{:?}", take(14))];
+    for _ in 0..7 {
+        let length = u16::from_le_bytes(take(2).try_into().unwrap());
+        lines.push(take(length.into()).escape_ascii().to_string());
+    }
+    for _ in 0..u16::from_le_bytes(take(2).try_into().unwrap()) {
+        let name = u16::from_le_bytes(take(2).try_into().unwrap());
+        let value = u32::from_le_bytes(take(4).try_into().unwrap());
+        let (name, value) = (take(name.into()), take(value as usize));
+        lines.push(format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
+    }
+    lines.push(rest.escape_ascii().to_string());
+    lines.join("\n")
+}
+
+#[tokio::test]
+async fn a_request_becomes_a_frame_and_a_frame_an_answer() {
+    let (stage, listener) = Stage::with_worker();
+    let fields = [("X-Forwarded-For", "evil"), ("Accept", "*/*"), ("Cookie", "a=1")];
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        for _ in 0..3 {
+            let request = worker.enter().await;
+            assert_eq!((request.id, request.is_last), (0, true));
+            insta::allow_duplicates! { insta::assert_snapshot!(describe(&request.payload), @r#"
+            [1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 80, 0]
+            GET
+
+            /a%2fb?c
+            example.com
+            192.0.2.7
+            1234
+            r-1
+            host: example.com
+            accept: */*
+            cookie: a=1
+            "#) };
+            let fields = "Content-Type: t\r\nContent-Length: 2\r\nServer: s\r\n";
+            worker.respond(0, fields, b"ok", true).await;
+        }
+        worker
+    };
+    let client = async {
+        for _ in 0..3 {
+            let answer =
+                stage.send(request("GET", "/a%2fb?c", &fields, Body::Empty)).await.unwrap();
+            assert_eq!(answer.fields.as_bytes(), b"Content-Type: t\r\n");
+            assert!(matches!(answer.body, Body::Full(_)));
+            assert_eq!(text(answer.body).await, "ok");
+            assert_eq!(stage.upstreams.load(), (0, 0));
+        }
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn what_is_asked_in_one_turn_is_written_at_once() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let first = worker.enter().await;
+        worker.respond(first.id, "", b"", true).await;
+        let mut many = BytesMut::with_capacity(1 << 20);
+        worker.stream.read_buf(&mut many).await.unwrap();
+        worker.buffer = many;
+        let mut ids = Vec::new();
+        while let Some(frame) = worker.buffered() {
+            assert_eq!(frame.kind, REQUEST);
+            ids.push(frame.id);
+        }
+        assert_eq!(ids.len(), 20);
+        ids.reverse();
+        for id in ids {
+            worker.respond(id, "", id.to_string().as_bytes(), true).await;
+        }
+        worker
+    };
+    let client = async {
+        stage.get("/").await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let (upstreams, route) = (stage.upstreams.clone(), stage.route.clone());
+            tasks.spawn(async move {
+                let request = request("GET", "/", &[], Body::Empty);
+                text(super::forward(&upstreams, request, &route).await.unwrap().body).await
+            });
+        }
+        let mut bodies: Vec<u32> = Vec::new();
+        while let Some(body) = tasks.join_next().await {
+            bodies.push(body.unwrap().parse().unwrap());
+        }
+        bodies.sort_unstable();
+        assert_eq!(bodies, (0..20).collect::<Vec<_>>());
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn an_answers_body_comes_as_credit_allows() {
+    let (stage, listener) = Stage::with_worker();
+    let piece = vec![b'x'; FIRST_CREDIT as usize / 2];
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"", false).await;
+        worker.send(BODY, false, id, &piece).await;
+        worker.send(BODY, false, id, &piece).await;
+        let mut credit = 0;
+        for _ in 0..6 {
+            while credit < piece.len() {
+                let granted = worker.expect(CREDIT_IN).await;
+                credit += u32::from_le_bytes(granted.payload[..].try_into().unwrap()) as usize;
+            }
+            credit -= piece.len();
+            worker.send(BODY, false, id, &piece).await;
+        }
+        worker.send(BODY, true, id, b"end").await;
+        worker
+    };
+    let client = async {
+        let body = text(stage.get("/").await.unwrap().body).await;
+        assert_eq!(body.len(), 8 * piece.len() + 3);
+        assert!(body.ends_with("xend"));
+        assert_eq!(stage.upstreams.load(), (0, 0));
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn more_body_than_credit_ends_the_connection() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"", false).await;
+        for _ in 0..6 {
+            worker.send(BODY, false, id, &vec![b'x'; FIRST_CREDIT as usize / 4]).await;
+        }
+        while let Some(frame) = worker.frame().await {
+            assert_eq!(frame.kind, CREDIT_IN);
+        }
+    };
+    let client = async {
+        let answer = stage.get("/").await.unwrap();
+        // Nobody takes the body: no more than the first credit may come.
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert!(text(answer.body).await.ends_with("! the body was cut off"));
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_large_answer_in_one_frame_has_a_known_length() {
+    let (stage, listener) = Stage::with_worker();
+    let large = "y".repeat(250_000);
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "A: b\r\n", large.as_bytes(), true).await;
+        worker
+    };
+    let client = async {
+        let answer = stage.get("/").await.unwrap();
+        assert_eq!(answer.body.length(), Some(250_000));
+        assert!(text(answer.body).await == large);
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_there_as_a_whole_is_one() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        let mut frames = vec![10, 0, 0, 0, RESPONSE, 0, 0, 0, 0, 0, 0, 0];
+        frames.extend_from_slice(&[200, 0, 0, 0, 0, 0, 0, 0, b'o', b'k']);
+        frames.extend_from_slice(&[0, 0, 0, 0, BODY, 1, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(id, 0);
+        worker.stream.write_all(&frames).await.unwrap();
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.get("/"), worker);
+    assert!(matches!(answer.unwrap().body, Body::Full(body) if body == "ok"));
+    assert_eq!(stage.upstreams.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_requests_body_is_sent_as_credit_allows() {
+    let (stage, listener) = Stage::with_worker();
+    let (sender, body) = pieces(Some(12));
+    sender.send(Ok("ab")).unwrap();
+    sender.send(Ok("cd")).unwrap();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let request = worker.enter().await;
+        assert!(!request.is_last && request.payload.ends_with(b"abcd"));
+        sender.send(Ok("efghij")).unwrap();
+        worker.send(CREDIT, false, request.id, &4_u32.to_le_bytes()).await;
+        assert_eq!(worker.expect(BODY_IN).await.payload, "efgh");
+        worker.send(CREDIT, false, request.id, &100_u32.to_le_bytes()).await;
+        assert_eq!(worker.expect(BODY_IN).await.payload, "ij");
+        sender.send(Ok("kl")).unwrap();
+        let last = worker.expect(BODY_IN).await;
+        assert!(last.is_last && last.payload == "kl");
+        worker.respond(request.id, "", b"ok", true).await;
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.send(request("PUT", "/", &[], body)), worker);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+}
+
+#[tokio::test]
+async fn a_body_that_fits_travels_with_its_request() {
+    let (stage, listener) = Stage::with_worker();
+    let large = Bytes::from("z".repeat(100_000));
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        for is_known in [true, false] {
+            let request = worker.enter().await;
+            assert!(request.is_last && request.payload.ends_with(b"abc"), "{is_known}");
+            worker.respond(request.id, "", b"", true).await;
+        }
+        let request = worker.enter().await;
+        assert!(!request.is_last);
+        worker.send(CREDIT, false, request.id, &1_000_000_u32.to_le_bytes()).await;
+        let rest = worker.expect(BODY_IN).await;
+        assert!(rest.is_last);
+        assert_eq!(rest.payload.len(), 100_000 - 65_536);
+        worker.respond(request.id, "", b"", true).await;
+        worker
+    };
+    let client = async {
+        let put = |body| stage.send(request("PUT", "/", &[], body));
+        put(Body::Full("abc".into())).await.unwrap();
+        let (sender, body) = pieces(None);
+        sender.send(Ok("abc")).unwrap();
+        drop(sender);
+        put(body).await.unwrap();
+        put(Body::Full(large)).await.unwrap();
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_client_that_expects_continue_is_asked_when_the_application_reads() {
+    let (stage, listener) = Stage::with_worker();
+    let (sender, body) = pieces(Some(2));
+    sender.send(Ok("ab")).unwrap();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let request = worker.enter().await;
+        assert!(!request.is_last && !request.payload.ends_with(b"ab"));
+        worker.send(CREDIT, false, request.id, &9_u32.to_le_bytes()).await;
+        assert_eq!(worker.expect(BODY_IN).await.payload, "ab");
+        worker.respond(request.id, "", b"", true).await;
+        worker
+    };
+    let request = request("PUT", "/", &[("Expect", "100-continue")], body);
+    let (answer, _worker) = tokio::join!(stage.send(request), worker);
+    assert_eq!(answer.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn an_answer_may_begin_before_the_request_has_ended() {
+    let (stage, listener) = Stage::with_worker();
+    let (sender, body) = pieces(Some(4));
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "Content-Length: 4\r\n", b"", false).await;
+        worker.send(CREDIT, false, id, &100_u32.to_le_bytes()).await;
+        worker
+    };
+    let (answer, mut worker) = tokio::join!(stage.send(request("PUT", "/", &[], body)), worker);
+    let mut body = answer.unwrap().body;
+    assert_eq!(body.length(), Some(4));
+    for (piece, is_last) in [("ab", false), ("cd", true)] {
+        sender.send(Ok(piece)).unwrap();
+        let sent = worker.expect(BODY_IN).await;
+        assert_eq!((&sent.payload[..], sent.is_last), (piece.as_bytes(), is_last));
+        worker.send(BODY, is_last, 0, piece.as_bytes()).await;
+        assert_eq!(next(&mut body).await.unwrap().unwrap(), piece);
+    }
+    assert!(next(&mut body).await.is_none());
+}
+
+#[tokio::test]
+async fn an_application_that_does_not_read_ends_the_request() {
+    let (stage, listener) = Stage::with_worker();
+    let (_sender, body) = pieces(Some(4));
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"no", true).await;
+        assert_eq!(worker.expect(CANCEL).await.id, id);
+        // The id is free: both sides have ended it.
+        let request = worker.enter().await;
+        assert_eq!(request.id, id);
+        worker.respond(id, "", b"", true).await;
+        worker
+    };
+    let client = async {
+        let answer = stage.send(request("PUT", "/", &[], body)).await.unwrap();
+        assert_eq!(text(answer.body).await, "no");
+        stage.get("/").await.unwrap();
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_cancels() {
+    let (stage, listener) = Stage::with_worker();
+    let mut worker = {
+        let waiting = stage.get("/");
+        tokio::pin!(waiting);
+        tokio::select! {
+            worker = async {
+                let mut worker = Worker::accept(&listener).await;
+                worker.enter().await;
+                worker
+            } => worker,
+            _ = &mut waiting => unreachable!(),
+        }
+    };
+    assert_eq!(worker.expect(CANCEL).await.id, 0);
+    // Until the worker has ended it, it has a place.
+    assert_eq!(stage.upstreams.load(), (1, 0));
+    worker.send(BODY, false, 0, b"too late").await;
+    worker.send(RESET, true, 0, b"cancelled").await;
+    stage.until_busy(0).await;
+    let again = async {
+        assert_eq!(worker.enter().await.id, 0);
+        worker.respond(0, "", b"ok", true).await;
+    };
+    let (answer, ()) = tokio::join!(stage.get("/"), again);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+}
+
+#[tokio::test]
+async fn files_are_sent_by_the_gateway() {
+    let (stage, listener) = Stage::with_worker();
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"0123456789").unwrap();
+    let directory = File::open("/").unwrap();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "Content-Length: 5\r\n", b"", false).await;
+        worker.send_file(id, true, &file, 2, 5).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"a", false).await;
+        worker.send_file(id, false, &file, 0, 3).await;
+        worker.send(BODY, false, id, b"b").await;
+        worker.send_file(id, true, &file, 9, 1).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"a", false).await;
+        worker.send_file(id, true, &directory, 0, 1).await;
+        worker
+    };
+    let client = async {
+        let answer = stage.get("/").await.unwrap();
+        // Two frames may come apart: then it is a stream, and all the same the file.
+        match answer.body {
+            Body::File(file) => assert_eq!((file.offset, file.length), (2, 5)),
+            body => assert_eq!(text(body).await, "23456"),
+        }
+        assert_eq!(text(stage.get("/").await.unwrap().body).await, "a012b9");
+        let broken = text(stage.get("/").await.unwrap().body).await;
+        assert_eq!(broken, "a! the body was cut off");
+        assert_eq!(stage.upstreams.load(), (0, 0));
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_is_never_a_complete_one() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"ab", false).await;
+        worker.send(RESET, true, id, b"failed").await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "Content-Length: 3\r\n", b"ab", false).await;
+        worker.send(BODY, true, id, b"").await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "Content-Length: 3\r\n", b"ab", true).await;
+        let id = worker.enter().await.id;
+        worker.send(RESET, true, id, b"failed").await;
+        let id = worker.enter().await.id;
+        worker.send(BODY, true, id, b"").await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "A: b\r\rC: d\r\n", b"", true).await;
+        worker
+    };
+    let client = async {
+        let broken = "ab! the body was cut off";
+        assert_eq!(text(stage.get("/").await.unwrap().body).await, broken);
+        match stage.get("/").await {
+            Ok(answer) => assert_eq!(text(answer.body).await, broken),
+            // Both frames came at once.
+            Err(fault) => assert_eq!(fault.status, 502),
+        }
+        for _ in 0..4 {
+            let fault = stage.get("/").await.unwrap_err();
+            assert_eq!((fault.status, fault.whose), (502, Whose::Upstream));
+        }
+        assert_eq!(stage.upstreams.load(), (0, 0));
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_worker_that_dies_loses_only_what_it_had_begun() {
+    let stage = Stage::new();
+    let old = stage.listen("old");
+    stage.add_worker("old");
+    let dying = async {
+        let mut worker = Worker::accept(&old).await;
+        worker.enter().await;
+        worker.expect(REQUEST).await;
+        drop((worker, old));
+        let new = stage.listen("new");
+        stage.add_worker("new");
+        let mut worker = Worker::accept(&new).await;
+        let request = worker.enter().await;
+        assert!(request.payload.ends_with(b"abc"));
+        worker.respond(request.id, "", b"ok", true).await;
+        worker
+    };
+    let second = request("POST", "/", &[], Body::Full("abc".into()));
+    let (first, second, _worker) = tokio::join!(stage.get("/"), stage.send(second), dying);
+    assert_eq!(first.unwrap_err().status, 502);
+    assert_eq!(text(second.unwrap().body).await, "ok");
+    assert_eq!(stage.upstreams.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn a_worker_that_is_taken_out_dead_is_not_waited_for() {
+    let stage = Stage::new();
+    let old = stage.listen("old");
+    let id = stage.add_worker("old");
+    let dying = async {
+        let mut worker = Worker::accept(&old).await;
+        worker.expect(REQUEST).await;
+        let new = stage.listen("new");
+        stage.upstreams.fail(id);
+        stage.add_worker("new");
+        let mut next = Worker::accept(&new).await;
+        next.enter().await;
+        next.respond(0, "", b"ok", true).await;
+        assert!(worker.frame().await.is_none());
+        next
+    };
+    let (answer, _worker) = tokio::join!(stage.get("/"), dying);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_at_a_busy_worker_is_recalled_by_an_idle_one() {
+    let stage = Stage::new();
+    let busy = stage.listen("busy");
+    stage.add_worker("busy");
+    let play = async {
+        let mut busy = Worker::accept(&busy).await;
+        busy.enter().await;
+        busy.expect(REQUEST).await;
+        let idle = stage.listen("idle");
+        stage.add_worker("idle");
+        let mut idle = Worker::accept(&idle).await;
+        let request = idle.enter().await;
+        assert!(request.payload.ends_with(b"abc"));
+        idle.respond(request.id, "", b"from the idle one", true).await;
+        assert_eq!(busy.expect(CANCEL).await.id, 1);
+        let mut claims = [0; 2];
+        busy.claims.read_exact_at(&mut claims, 0).unwrap();
+        assert_eq!(claims, [1, 2]);
+        busy.respond(0, "", b"from the busy one", true).await;
+        busy.send(RESET, true, 1, b"recalled").await;
+        stage.until_busy(0).await;
+        (busy, idle)
+    };
+    let second = request("POST", "/", &[], Body::Full("abc".into()));
+    let (first, second, _workers) = tokio::join!(stage.get("/"), stage.send(second), play);
+    assert_eq!(text(first.unwrap().body).await, "from the busy one");
+    assert_eq!(text(second.unwrap().body).await, "from the idle one");
+}
+
+#[tokio::test]
+async fn silence_is_answered_with_504_and_cancelled() {
+    let stage = Stage::with(impatient);
+    let listener = stage.listen("w");
+    stage.add_worker("w");
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        assert_eq!(worker.expect(CANCEL).await.id, id);
+        worker.send(RESET, true, id, b"cancelled").await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "", b"ab", false).await;
+        worker
+    };
+    let client = async {
+        assert_eq!(stage.get("/").await.unwrap_err().status, 504);
+        let late = text(stage.get("/").await.unwrap().body).await;
+        assert_eq!(late, "ab! the body did not go on within its time limit");
+    };
+    tokio::join!(worker, client);
+}
+
+#[tokio::test]
+async fn a_client_may_take_longer_than_a_worker() {
+    let stage = Stage::with(impatient);
+    let listener = stage.listen("w");
+    stage.add_worker("w");
+    let (sender, body) = pieces(Some(2));
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.send(CREDIT, false, id, &9_u32.to_le_bytes()).await;
+        // More than the worker's time-out passes before the client sends its body.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        sender.send(Ok("ab")).unwrap();
+        worker.expect(BODY_IN).await;
+        worker.respond(id, "", b"ok", true).await;
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.send(request("PUT", "/", &[], body)), worker);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+}
+
+#[tokio::test]
+async fn a_body_that_the_client_cuts_off_cancels() {
+    let (stage, listener) = Stage::with_worker();
+    let (sender, body) = pieces(None);
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.send(CREDIT, false, id, &9_u32.to_le_bytes()).await;
+        sender.send(Err(BodyError::CutOff)).unwrap();
+        assert_eq!(worker.expect(CANCEL).await.id, id);
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.send(request("PUT", "/", &[], body)), worker);
+    let fault = answer.unwrap_err();
+    assert_eq!((fault.status, fault.whose), (400, Whose::Client));
+}
+
+#[tokio::test]
+async fn one_that_does_not_speak_the_protocol_is_left() {
+    let stage = Stage::new();
+    let broken = stage.listen("broken");
+    let id = stage.add_worker("broken");
+    let play = async {
+        for answer in
+            [&b"HTTP/1.1 400 Bad\r\n\r\n"[..], &[3, 0, 0, 0, READY, 0, 0, 0, 0, 0, 0, 0, 9, 1, 0]]
+        {
+            let mut worker = Worker::hear(&broken).await;
+            worker.stream.write_all(answer).await.unwrap();
+            assert!(worker.frame().await.is_none());
+        }
+        let good = stage.listen("good");
+        stage.add_worker("good");
+        stage.upstreams.remove(id);
+        let mut worker = Worker::accept(&good).await;
+        worker.enter().await;
+        worker.respond(0, "", b"ok", true).await;
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.get("/"), play);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+}
+
+#[tokio::test]
+async fn a_worker_that_leaves_finishes_its_requests_first() {
+    let (stage, listener) = Stage::with_worker();
+    let id = UpstreamId(stage.upstreams.take().await.unwrap().member().id().0);
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        worker.enter().await;
+        stage.upstreams.remove(id);
+        worker.respond(0, "", b"ok", true).await;
+        // Nothing is under way any more: the gateway closes the connection.
+        assert!(worker.frame().await.is_none());
+    };
+    let (answer, ()) = tokio::join!(stage.get("/"), worker);
+    assert_eq!(text(answer.unwrap().body).await, "ok");
+    stage.upstreams.drained(id).await;
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        let id = worker.enter().await.id;
+        worker.respond(id, "Content-Length: 5\r\n", b"", true).await;
+        worker
+    };
+    let (answer, _worker) =
+        tokio::join!(stage.send(request("HEAD", "/", &[], Body::Empty)), worker);
+    let answer = answer.unwrap();
+    assert_eq!(answer.fields.as_bytes(), b"Content-Length: 5\r\n");
+    assert!(matches!(answer.body, Body::Empty));
+}
+
+#[tokio::test]
+async fn links_are_closed_with_their_set() {
+    let (stage, listener) = Stage::with_worker();
+    let worker = async {
+        let mut worker = Worker::accept(&listener).await;
+        worker.enter().await;
+        worker.respond(0, "", b"", true).await;
+        worker
+    };
+    let (answer, mut worker) = tokio::join!(stage.get("/"), worker);
+    answer.unwrap();
+    let Stage { upstreams, route, .. } = stage;
+    drop(route);
+    assert_eq!(Arc::strong_count(&upstreams), 1);
+    drop(upstreams);
+    assert!(worker.frame().await.is_none());
+}
