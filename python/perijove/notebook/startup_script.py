@@ -6,6 +6,7 @@ environment lacks is one line there: the script may have been written for anothe
 """
 
 import ast
+import importlib.util
 import os
 import sys
 import traceback
@@ -20,6 +21,7 @@ def start(namespace):
     if shell is None:
         sys.stderr.write(problem)
         return
+    offer_package()
     known = set(shell.user_ns)
     captured, said = run_file(os.environ.get("PERIJOVE_STARTUP"), shell.user_ns)
     fresh = set(shell.user_ns) - known
@@ -47,6 +49,20 @@ def kernel_shell():
 
     shell = get_ipython()
     return shell if getattr(shell, "kernel", None) is not None else None
+
+
+def offer_package():
+    """Lets the site's modules import `perijove` here as in its workers: ours, by file location."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    spec = importlib.util.spec_from_file_location(
+        "perijove", os.path.join(package, "__init__.py"), submodule_search_locations=[package]
+    )
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except OSError:
+        return  # an account that may not read it does without
+    sys.modules["perijove"] = module
 
 
 def run_file(path, namespace):
