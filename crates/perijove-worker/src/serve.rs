@@ -19,6 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use link::Secret;
 use reading::Reading;
 
 use crate::{
@@ -77,7 +78,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Serves the connections of a listening socket with so many threads.
-    pub(crate) fn new(listener: OwnedFd, secret: Vec<u8>, threads: u16) -> io::Result<Self> {
+    pub(crate) fn new(listener: OwnedFd, secret: Secret, threads: u16) -> io::Result<Self> {
         let (woken, wake) = platform::pipe()?;
         Ok(Self {
             reading: Mutex::new(Reading::new(listener, woken, secret, threads)?),

@@ -16,7 +16,7 @@ use pyo3::{
 use crate::{
     environ::EnvironMaker,
     respond::{current_request_id, respond},
-    serve::{Server, TICK},
+    serve::{Secret, Server, TICK},
     turn::Step,
     wrapper::FileWrapper,
 };
@@ -85,7 +85,7 @@ impl Worker {
         #[expect(unsafe_code, reason = "Python gives descriptors as numbers")]
         // SAFETY: the caller gives the socket away.
         let listener = unsafe { OwnedFd::from_raw_fd(socket) };
-        let server = Arc::new(Server::new(listener, secret.as_bytes().to_vec(), threads)?);
+        let server = Arc::new(Server::new(listener, Secret::new(secret), threads)?);
         let clock = server.clone();
         std::thread::Builder::new()
             .name("perijove-clock".to_owned())

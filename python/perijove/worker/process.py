@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from types import FrameType
 from typing import Any
 
@@ -34,7 +34,7 @@ class Order:
 
     version: str
     socket: int
-    secret: str
+    secret: str = field(repr=False)
     root: str
     app: str | None = None
     interface: str = "wsgi"

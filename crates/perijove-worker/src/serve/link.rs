@@ -28,7 +28,7 @@ impl Guest {
     }
 
     /// Reads what has come. The claims, once the greeting is complete and right.
-    pub(super) fn hear(&mut self, secret: &[u8]) -> Result<Option<Claims>, &'static str> {
+    pub(super) fn hear(&mut self, secret: &Secret) -> Result<Option<Claims>, &'static str> {
         let mut bytes = [0; 4096];
         let (count, descriptor) = match receive_greeting(&self.socket, &mut bytes) {
             Ok((0, _)) => return Err("it ended without a greeting"),
@@ -47,7 +47,7 @@ impl Guest {
         if version != frames::VERSION {
             return Err("it speaks another version of the frames");
         }
-        if !is_same(given, secret) {
+        if !secret.is(given) {
             return Err("its secret is wrong");
         }
         let file = self.claims.take().ok_or("it brought no claims")?;
@@ -63,10 +63,25 @@ impl Guest {
     }
 }
 
-/// Compares in a time that does not tell where two secrets differ.
-fn is_same(given: &[u8], secret: &[u8]) -> bool {
-    given.len() == secret.len()
-        && given.iter().zip(secret).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+/// What a gateway must know to be let in.
+pub(crate) struct Secret(Vec<u8>);
+
+impl Secret {
+    pub(crate) fn new(secret: &str) -> Self {
+        Self(secret.as_bytes().to_vec())
+    }
+
+    /// Compares in a time that does not tell where the two differ.
+    fn is(&self, given: &[u8]) -> bool {
+        given.len() == self.0.len()
+            && given.iter().zip(&self.0).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// A connection that has greeted, and its requests by id.

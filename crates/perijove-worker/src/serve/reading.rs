@@ -14,7 +14,7 @@ use rustix::{
 
 use super::{
     Pending, Server,
-    link::{Guest, Link},
+    link::{Guest, Link, Secret},
 };
 use crate::{connection::Connection, lock, platform};
 
@@ -27,7 +27,7 @@ const GREETING_TIME: Duration = Duration::from_secs(5);
 pub(super) struct Reading {
     listener: Option<OwnedFd>,
     woken: OwnedFd,
-    secret: Vec<u8>,
+    secret: Secret,
     threads: u16,
     guests: Vec<Guest>,
     links: Vec<Link>,
@@ -45,7 +45,7 @@ impl Reading {
     pub(super) fn new(
         listener: OwnedFd,
         woken: OwnedFd,
-        secret: Vec<u8>,
+        secret: Secret,
         threads: u16,
     ) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&listener, true)?;
