@@ -18,7 +18,7 @@ use std::{borrow::Cow, fmt::Write as _, io, path::PathBuf, time::SystemTime};
 
 use rustix::io::Errno;
 
-use crate::{Body, FieldBlock, Head, Request, Response};
+use crate::{Body, FieldBlock, Head, Request, Response, clock};
 
 use beneath::Folder;
 use cache::Cache;
@@ -78,7 +78,7 @@ impl Files {
     ///
     /// The answer to HEAD carries the body of the one to GET: the connection sends its length.
     pub fn serve(&self, request: &Request) -> Option<Response> {
-        self.serve_at(&request.head, now())
+        self.serve_at(&request.head, clock::now())
     }
 
     /// [`Files::serve`] by a clock that is given, in milliseconds.
@@ -198,11 +198,4 @@ fn add_slash(head: &Head) -> Response {
         }
     }
     Response::redirect(308, &location)
-}
-
-/// Milliseconds of a clock that never goes back.
-fn now() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let part = |number: i64| u64::try_from(number).unwrap_or_default();
-    part(time.tv_sec) * 1000 + part(time.tv_nsec) / 1_000_000
 }

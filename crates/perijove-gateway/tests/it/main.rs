@@ -10,12 +10,14 @@
 
 mod access_log;
 mod bodies;
+mod conformance;
 mod errors;
 mod http2;
 mod limits;
 mod listeners;
 mod requests;
 mod site;
+mod static_files;
 mod stopping;
 mod tls;
 mod upstream;
