@@ -24,6 +24,7 @@ use crate::{
     stream::{Socket, Stream},
     watch::Watch,
 };
+use http1::{Connection, Ended};
 
 /// A listener, as connections see it.
 #[derive(Debug)]
@@ -47,64 +48,61 @@ impl Door {
     }
 
     /// The line of a request, if it is to stand in the log.
-    fn entry(&self, head: &Head, client: &Client) -> Option<Entry> {
+    fn entry(&self, head: &Head, client: &Client) -> Option<Box<Entry>> {
         let log = self.rules.access_log.as_ref().filter(|_| self.is_logged)?;
-        Some(log.begin(head, client))
+        Some(Box::new(log.begin(head, client)))
     }
 }
 
-/// A connection that was accepted and not yet served.
-#[derive(Debug)]
-pub(crate) struct Opening {
+/// Serves an accepted connection to its end. `address` is that of a TCP client.
+pub(crate) fn serve(
     socket: Socket,
+    address: Option<SocketAddr>,
     door: Arc<Door>,
-    peer: Peer,
-}
-
-impl Opening {
-    /// `address` is that of a TCP client.
-    pub(crate) fn new(socket: Socket, address: Option<SocketAddr>, door: Arc<Door>) -> Self {
-        let credentials = match &socket {
-            Socket::Unix(stream) => listen::peer_of(stream),
-            Socket::Tcp(_) => None,
-        };
-        let rules = &door.rules;
-        let peer = Peer {
-            address,
-            credentials,
-            scheme: if door.tls.is_some() { Scheme::Https } else { Scheme::Http },
-            port: door.port,
-            is_trusted: match address {
-                Some(address) => forwarded::contains(&rules.trusted_proxies, address.ip()),
-                None => rules.trusts_unix_peers,
-            },
-            last_host: Arc::from(""),
-        };
-        Self { socket, door, peer }
-    }
-
-    /// Serves the connection to its end.
-    pub(crate) async fn serve(self) {
-        let Self { socket, door, peer } = self;
-        let watch = Watch::new();
-        watch.arm(door.rules.head_time);
-        let (stream, is_http2) = match &door.tls {
-            None => (Stream::Plain(socket), false),
-            Some(config) => {
-                // Boxed: a handshake is large and short, and the rest of the connection long.
-                let handshake = Box::pin(shake_hands(socket, config.load_full(), &watch));
-                match handshake.await {
-                    Some(shaken) => shaken,
-                    None => return,
-                }
-            }
-        };
-        let connection = http1::Connection::new(stream, watch, door, peer);
-        let connection = if is_http2 { Some(connection) } else { connection.serve().await };
-        if let Some(connection) = connection {
-            Box::pin(http2::serve(connection)).await;
+) -> impl Future<Output = ()> + Send {
+    let credentials = match &socket {
+        Socket::Unix(stream) => listen::peer_of(stream),
+        Socket::Tcp(_) => None,
+    };
+    let rules = &door.rules;
+    let peer = Peer {
+        address,
+        credentials,
+        scheme: if door.tls.is_some() { Scheme::Https } else { Scheme::Http },
+        port: door.port,
+        is_trusted: match address {
+            Some(address) => forwarded::contains(&rules.trusted_proxies, address.ip()),
+            None => rules.trusts_unix_peers,
+        },
+        last_host: Arc::from(""),
+    };
+    let tls = door.tls.as_ref().map(|config| config.load_full());
+    let connection = Connection::new(Stream::Plain(socket), door, peer);
+    // The large and rare parts are boxed, so that a connection that waits is small.
+    async move {
+        match tls {
+            None => speak(connection).await,
+            Some(config) => Box::pin(secure(connection, config)).await,
         }
     }
+}
+
+async fn speak(mut connection: Connection) {
+    match connection.serve().await {
+        Ended::Closed => {}
+        Ended::Http2 => Box::pin(http2::serve(connection)).await,
+        Ended::Upgrade(upgrade, entry) => {
+            Box::pin(tunnel::join(connection, *upgrade, entry)).await;
+        }
+    }
+}
+
+async fn secure(connection: Connection, config: Arc<ServerConfig>) {
+    let Connection { stream, door, peer, watch, .. } = connection;
+    let Stream::Plain(socket) = stream else { return };
+    let Some((stream, is_http2)) = shake_hands(socket, config, &watch).await else { return };
+    let connection = Connection::with_watch(stream, watch, door, peer);
+    if is_http2 { http2::serve(connection).await } else { speak(connection).await }
 }
 
 /// The TLS handshake, within the time for a head; the stream, and whether HTTP/2 was agreed on.

@@ -24,7 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     AccessLog, access_log,
-    connection::{Door, Opening},
+    connection::{self, Door},
     listen::{Bound, Name},
     stream::Socket,
     watch,
@@ -32,6 +32,9 @@ use crate::{
 
 /// A thread keeps a new connection as long as it has no more than this many more than the least.
 const SLACK: usize = 2;
+/// So many connections more are taken at Unix sockets: whoever runs the program must reach it when
+/// the rest of the world has taken all places.
+const RESERVE: usize = 64;
 /// How long to wait when the process has no descriptor left.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
@@ -181,11 +184,16 @@ impl Crew {
         Place { crew: self.clone(), seat }
     }
 
-    /// Waits until there is a place, and ends an idle connection of this thread to get one.
-    async fn room(&self) {
+    /// Waits until there is a place for a connection that was accepted, and ends an idle one of
+    /// this thread to get it.
+    async fn room(&self, listener: &Listening) {
+        let limit = match listener {
+            Listening::Tcp(_) => self.limit,
+            Listening::Unix(_) => self.limit.saturating_add(RESERVE),
+        };
         loop {
             let freed = self.freed.notified();
-            if self.open.load(Ordering::Relaxed) < self.limit {
+            if self.open.load(Ordering::Relaxed) < limit {
                 return;
             }
             watch::shed();
@@ -263,7 +271,6 @@ async fn take(
     connections: TaskTracker,
 ) {
     loop {
-        crew.room().await;
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -271,6 +278,7 @@ async fn take(
                 continue;
             }
         };
+        crew.room(&listener).await;
         let best = crew.seat_for(seat);
         let place = crew.occupy(best);
         match crew.seats.get(best) {
@@ -303,9 +311,9 @@ fn begin(
     (door, place): (Arc<Door>, Place),
     connections: &TaskTracker,
 ) {
-    let connection = Opening::new(socket, address, door);
+    let connection = connection::serve(socket, address, door);
     connections.spawn(async move {
-        connection.serve().await;
+        connection.await;
         drop(place);
     });
 }

@@ -6,11 +6,7 @@ use tokio::io::AsyncWrite;
 
 use crate::{access_log::Entry, buffers, stream::Stream};
 
-use super::{
-    http1::Connection,
-    sending::{Cut, Sent},
-    upload::Upload,
-};
+use super::{http1::Connection, upload::Upload};
 
 /// What the log says of a request whose client did not wait for the answer.
 pub(super) const CLIENT_LEFT: u16 = 499;
@@ -21,17 +17,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// And how much of what it sends.
 const LINGERED: usize = 4 << 20;
 
-pub(super) fn log(entry: Option<Entry>, status: u16, bytes: u64) {
+pub(super) fn log(entry: Option<Box<Entry>>, status: u16, bytes: u64) {
     if let Some(entry) = entry {
         entry.end(status, bytes);
-    }
-}
-
-/// What the log says of an answer.
-pub(super) fn status_of(status: u16, sent: &Sent) -> u16 {
-    match sent.end {
-        Err(Cut::Client) => CLIENT_LEFT,
-        _ => status,
     }
 }
 

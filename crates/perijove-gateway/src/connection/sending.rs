@@ -1,7 +1,6 @@
 //! An answer's body on its way to the client.
 
 use std::{
-    future::poll_fn,
     io::ErrorKind,
     task::{Context, Poll},
     time::Duration,
@@ -15,20 +14,16 @@ use tokio::io::Interest;
 use crate::linux::{send_file, send_more};
 #[cfg(not(target_os = "linux"))]
 use crate::portable::{send_file, send_more};
-use crate::{Body, FileBody, Source, body::FileSource, stream::Socket};
+use crate::{
+    Body, FileBody, Source,
+    body::FileSource,
+    stream::{Socket, Stream},
+};
 
 use super::{answer::Wire, http1::Connection, outgoing::Outgoing, upload::Upload};
 
 /// After so many bytes sent at once, other connections have their turn.
 const TURN: usize = 4 << 20;
-
-/// How far an answer came.
-#[derive(Debug)]
-pub(super) struct Sent {
-    /// Of the body.
-    pub(super) bytes: u64,
-    pub(super) end: Result<(), Cut>,
-}
 
 /// Who cut an answer off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,73 +34,94 @@ pub(super) enum Cut {
     Source,
 }
 
-/// Writes what was gathered, the head first of all, and the body behind it.
-pub(super) async fn send(
-    connection: &mut Connection,
-    mut out: Outgoing,
-    (body, wire): (Body, Wire),
-    upload: &mut Option<Upload>,
-) -> Sent {
-    let source: Box<dyn Source> = match (body, wire) {
-        (_, Wire::Nothing) | (Body::Empty | Body::Tunnel(_), _) => {
-            return whole(connection, out, 0).await;
-        }
-        (Body::Full(body), _) => {
-            let length = body.len() as u64;
-            out.push(body);
-            return whole(connection, out, length).await;
-        }
-        (Body::File(file), _) if connection.stream.plain().is_some() && file.length > 0 => {
-            return by_kernel(connection, out, file).await;
-        }
-        (Body::File(file), _) => Box::new(FileSource(file)),
-        (Body::Stream(source), _) => source,
-    };
-    let left = match wire {
-        Wire::Sized(length) => length,
-        _ => u64::MAX,
-    };
-    let mut stream = Streaming { out, source, wire, left, bytes: 0, is_over: false, end: Ok(()) };
-    let end = poll_fn(|context| stream.poll(connection, upload, context)).await;
-    connection.watch.disarm();
-    if end == Err(Cut::Source) && wire == Wire::Close {
-        // The end of the connection means the end of the body here: it must not be mistaken. When
-        // this fails the client cannot tell, and nothing else depends on it.
-        drop(SockRef::from(connection.stream.socket()).set_linger(Some(Duration::ZERO)));
+/// An answer on its way: what was gathered, the head first of all, and the body behind it.
+pub(super) enum Sending {
+    /// All of it is at hand.
+    Whole {
+        out: Outgoing,
+        length: u64,
+        is_sent: bool,
+    },
+    /// A piece of a file, sent without carrying it through this process.
+    ByKernel(ByKernel),
+    Streaming(Streaming),
+}
+
+impl Sending {
+    pub(super) fn begin(mut out: Outgoing, (body, wire): (Body, Wire), stream: &Stream) -> Self {
+        let source: Box<dyn Source> = match body {
+            _ if wire == Wire::Nothing => return Self::Whole { out, length: 0, is_sent: false },
+            Body::Empty | Body::Tunnel(_) => {
+                return Self::Whole { out, length: 0, is_sent: false };
+            }
+            Body::Full(body) => {
+                let length = body.len() as u64;
+                out.push(body);
+                return Self::Whole { out, length, is_sent: false };
+            }
+            Body::File(file) if file.length > 0 && stream.plain().is_some() => {
+                let (offset, left) = (file.offset, file.length);
+                return Self::ByKernel(ByKernel { out, file, offset, left });
+            }
+            Body::File(file) => Box::new(FileSource(file)),
+            Body::Stream(source) => source,
+        };
+        let left = match wire {
+            Wire::Sized(length) => length,
+            _ => u64::MAX,
+        };
+        let stream = Streaming { out, source, wire, left, bytes: 0, is_over: false, end: Ok(()) };
+        Self::Streaming(stream)
     }
-    Sent { bytes: stream.bytes, end }
-}
 
-async fn whole(connection: &mut Connection, mut out: Outgoing, length: u64) -> Sent {
-    let end = poll_fn(|context| {
-        let before = out.sent();
-        match out.poll_flush(&mut connection.stream, context) {
-            Poll::Ready(flushed) => Poll::Ready(flushed.map_err(|_| Cut::Client)),
-            Poll::Pending => connection.poll_blocked(out.sent() > before, context).map(Err),
+    /// Writes all of it.
+    pub(super) fn poll(
+        &mut self,
+        connection: &mut Connection,
+        upload: &mut Option<Upload>,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Cut>> {
+        match self {
+            Self::Whole { out, is_sent, .. } => {
+                let before = out.sent();
+                match out.poll_flush(&mut connection.stream, context) {
+                    Poll::Ready(flushed) => {
+                        *is_sent = flushed.is_ok();
+                        Poll::Ready(flushed.map_err(|_| Cut::Client))
+                    }
+                    Poll::Pending => connection.poll_blocked(out.sent() > before, context).map(Err),
+                }
+            }
+            Self::ByKernel(sending) => sending.poll(connection, context),
+            Self::Streaming(streaming) => streaming.poll(connection, upload, context),
         }
-    });
-    let end = end.await;
-    connection.watch.disarm();
-    Sent { bytes: if end.is_ok() { length } else { 0 }, end }
+    }
+
+    /// Bytes of the body that were sent.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Whole { length, is_sent, .. } => {
+                if *is_sent {
+                    *length
+                } else {
+                    0
+                }
+            }
+            Self::ByKernel(sending) => sending.file.length - sending.left,
+            Self::Streaming(streaming) => streaming.bytes,
+        }
+    }
 }
 
-/// A piece of a file, sent without carrying it through this process. The head waits in the kernel
-/// for the first bytes of the body.
-async fn by_kernel(connection: &mut Connection, out: Outgoing, file: FileBody) -> Sent {
-    let mut sending = Sending { out, offset: file.offset, left: file.length, file };
-    let end = poll_fn(|context| sending.poll(connection, context)).await;
-    connection.watch.disarm();
-    Sent { bytes: sending.file.length - sending.left, end }
-}
-
-struct Sending {
+/// The head waits in the kernel for the first bytes of the body.
+pub(super) struct ByKernel {
     out: Outgoing,
     file: FileBody,
     offset: u64,
     left: u64,
 }
 
-impl Sending {
+impl ByKernel {
     fn poll(
         &mut self,
         connection: &Connection,
@@ -156,7 +172,7 @@ impl Sending {
 }
 
 /// A body that streams.
-struct Streaming {
+pub(super) struct Streaming {
     out: Outgoing,
     source: Box<dyn Source>,
     wire: Wire,
@@ -181,7 +197,10 @@ impl Streaming {
             let is_blocked = flushed.is_pending();
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
-                Poll::Ready(Ok(())) if self.is_over => return Poll::Ready(self.end),
+                Poll::Ready(Ok(())) if self.is_over => {
+                    self.tell_end(connection);
+                    return Poll::Ready(self.end);
+                }
                 Poll::Ready(Ok(())) if !is_starved => continue,
                 Poll::Pending if self.out.sent() > before => {
                     connection.watch.arm(connection.door.rules.transfer_time);
@@ -193,6 +212,15 @@ impl Streaming {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
                 Poll::Pending => return Poll::Pending,
             }
+        }
+    }
+
+    /// When the end of the connection means the end of the body, a failure must not be mistaken for
+    /// it: then the connection is reset. Should that fail, the client cannot tell, no more.
+    fn tell_end(&self, connection: &Connection) {
+        if self.end.is_err() && self.wire == Wire::Close {
+            let socket = SockRef::from(connection.stream.socket());
+            drop(socket.set_linger(Some(Duration::ZERO)));
         }
     }
 

@@ -9,7 +9,8 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Activity, Client, Head, Question, Route, Verdict, access_log::Entry, buffers, request::Upgrade,
+    Activity, Body, Client, Head, Question, Route, Verdict, access_log::Entry, buffers,
+    request::Upgrade,
 };
 
 use super::{
@@ -18,17 +19,20 @@ use super::{
     closing,
     http1::Connection,
     outgoing::Outgoing,
-    sending,
+    sending::Sending,
 };
 
 /// Writes the head of the 101 and joins both sides, until they have ended, the guard says no, or
 /// the gateway stops.
-pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Option<Entry>) {
+pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Option<Box<Entry>>) {
     let Upgrade { answer, tunnel, route, head, client, ask_again } = upgrade;
     let mut out = Outgoing::new();
     push_head(out.small(), &answer, &head, &connection.door);
-    let sent = sending::send(&mut connection, out, (answer.body, Wire::Nothing), &mut None).await;
-    if sent.end.is_err() {
+    let mut sending = Sending::begin(out, (Body::Empty, Wire::Nothing), &connection.stream);
+    let end = poll_fn(|context| sending.poll(&mut connection, &mut None, context)).await;
+    connection.watch.disarm();
+    drop(sending);
+    if end.is_err() {
         return closing::log(entry, closing::CLIENT_LEFT, 0);
     }
     let leftover = Bytes::copy_from_slice(&connection.buffer);

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use perijove_gateway::Response;
+
 use crate::{
-    site::Site,
+    site::{Site, service},
     upstream::{echo, upstream},
-    wire::soon,
+    wire::{Wire, soon},
 };
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -158,6 +160,25 @@ async fn a_busy_connection_is_not_ended_for_a_new_one() {
     second.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     first.ask("lf").await.shows(200, "half");
     second.message().await.shows(200, "");
+}
+
+#[tokio::test]
+async fn a_full_house_has_room_at_its_unix_sockets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("control.sock");
+    let routes = perijove_gateway::Routes::new();
+    routes.insert(None, "/", service(|_| Response::new(200, "text/plain", "in charge")));
+    let address = perijove_gateway::ListenAddress::Unix { path: path.clone(), mode: 0o600 };
+    let control = perijove_gateway::Listener::new(address, routes);
+    let site = Site::new().route("/", echo().await).with(|plan| {
+        plan.connections = 1;
+        plan.listeners.push(control);
+    });
+    let site = site.start();
+    let mut busy = site.connect().await;
+    busy.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nha").await;
+    let mut control = Wire::new(tokio::net::UnixStream::connect(&path).await.unwrap());
+    control.get("/").await.shows(200, "in charge");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(super) struct Outbound {
     sent: u64,
     status: u16,
     time: Duration,
-    entry: Option<Entry>,
+    entry: Option<Box<Entry>>,
     is_over: bool,
     _active: Active,
 }
@@ -39,7 +39,7 @@ pub(super) fn begin(
     answer: Response,
     is_head: bool,
     active: Active,
-    entry: Option<Entry>,
+    entry: Option<Box<Entry>>,
 ) -> http::Response<Outbound> {
     let Response { status, fields, body } = answer;
     let has_body = !is_head && !matches!(status, 204 | 304);

@@ -1,0 +1,224 @@
+//! From a request's head to the last byte of its answer.
+
+use std::{
+    future::poll_fn,
+    io,
+    task::{Context, Poll, ready},
+};
+
+use crate::{
+    BodyError, Head, Request, Response,
+    access_log::Entry,
+    buffers,
+    error::Fault,
+    forwarded,
+    request::{self, Answer, Handling, Upgrade, Work},
+    watch,
+};
+
+use super::{
+    super::{
+        answer::{Wire, push_head},
+        closing,
+        outgoing::Outgoing,
+        sending::{Cut, Sending},
+        upload::{self, Pump, Upload},
+    },
+    Connection,
+};
+
+/// How an exchange ended.
+pub(super) enum After {
+    Next,
+    Closed,
+    Upgrade(Box<Upgrade>, Option<Box<Entry>>),
+}
+
+pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
+    let (body, mut upload) = upload::begin(&head, &mut connection.buffer);
+    let client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
+    let entry = connection.door.entry(&head, &client);
+    let request_id = client.request_id.clone();
+    let request = Request { head: head.clone(), body, client };
+    let made = match request::handle(&connection.door, request) {
+        Handling::Ready(made) => made,
+        Handling::Waiting(mut work) => {
+            let made = poll_fn(|context| connection.poll_work(&mut work, &mut upload, context));
+            let Some(made) = made.await else {
+                closing::log(entry, closing::CLIENT_LEFT, 0);
+                return After::Closed;
+            };
+            made
+        }
+    };
+    let (answer, is_last) = match made {
+        Ok(Answer::Response(answer)) => (answer, false),
+        Ok(Answer::Upgrade(upgrade)) => match upload {
+            None => return After::Upgrade(upgrade, entry),
+            // What follows would be taken for the other protocol's.
+            Some(_) => {
+                (connection.door.refuse(&upgrade_with_body(), Some(&head), &request_id), true)
+            }
+        },
+        Err(fault) => (connection.door.refuse(&fault, Some(&head), &request_id), fault.closes),
+    };
+    let mut reply = Reply::begin(connection, Some(&head), answer, (is_last, upload.as_ref()));
+    let end = poll_fn(|context| reply.sending.poll(connection, &mut upload, context)).await;
+    connection.watch.disarm();
+    reply.log(entry, end);
+    if end.is_err() {
+        return After::Closed;
+    }
+    match &mut upload {
+        Some(upload) if !upload.is_done() => {
+            if !reply.is_last && closing::drain(connection, upload).await {
+                return After::Next;
+            }
+            closing::linger(connection).await;
+            After::Closed
+        }
+        _ if reply.is_last => After::Closed,
+        _ => After::Next,
+    }
+}
+
+fn upgrade_with_body() -> Fault {
+    Fault::client(400, "a request with a body cannot change the protocol")
+}
+
+/// Answers a head that could not be read. What follows it is not understood either.
+pub(super) async fn refuse(connection: &mut Connection, fault: &Fault) {
+    connection.watch.disarm();
+    let answer = connection.door.refuse(fault, None, &forwarded::request_id());
+    let mut reply = Reply::begin(connection, None, answer, (true, None));
+    let end = poll_fn(|context| reply.sending.poll(connection, &mut None, context)).await;
+    connection.watch.disarm();
+    if end.is_ok() {
+        closing::linger(connection).await;
+    }
+}
+
+/// An answer that is being written.
+struct Reply {
+    sending: Sending,
+    status: u16,
+    /// The connection is closed behind it.
+    is_last: bool,
+}
+
+impl Reply {
+    fn begin(
+        connection: &Connection,
+        head: Option<&Head>,
+        answer: Response,
+        (is_last, upload): (bool, Option<&Upload>),
+    ) -> Self {
+        let wire = Wire::of(&answer, head);
+        let stays =
+            |upload: &Upload| upload.is_done() || !upload.is_abandoned() || upload.is_drainable();
+        let is_last = is_last
+            || wire == Wire::Close
+            || !head.is_some_and(Head::keep_alive)
+            || watch::is_draining()
+            || !upload.is_none_or(stays);
+        let mut out = Outgoing::new();
+        push_head(out.small(), &answer, head, &connection.door, (wire, is_last));
+        let sending = Sending::begin(out, (answer.body, wire), &connection.stream);
+        Self { sending, status: answer.status, is_last }
+    }
+
+    fn log(&self, entry: Option<Box<Entry>>, end: Result<(), Cut>) {
+        let status = if end == Err(Cut::Client) { closing::CLIENT_LEFT } else { self.status };
+        closing::log(entry, status, self.sending.bytes());
+    }
+}
+
+impl Connection {
+    /// Waits for the answer, and meanwhile carries the body to whoever wants it. `None` when the
+    /// client has left, which ends the work.
+    fn poll_work(
+        &mut self,
+        work: &mut Work,
+        upload: &mut Option<Upload>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Answer, Fault>>> {
+        loop {
+            if let Poll::Ready(made) = work.as_mut().poll(context) {
+                self.watch.disarm();
+                return Poll::Ready(Some(made));
+            }
+            match self.poll_upload(upload, false, context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Ready when a piece of the body was moved to its reader, or, as an error, when the client
+    /// has left. `is_blocked`: the client does not take what is written to it either.
+    pub(in crate::connection) fn poll_upload(
+        &mut self,
+        upload: &mut Option<Upload>,
+        is_blocked: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let pump = match upload {
+            Some(upload) => upload.pump(&mut self.stream, &mut self.buffer, context),
+            None => Pump::Idle,
+        };
+        match pump {
+            Pump::Moved => {
+                self.watch.disarm();
+                return Poll::Ready(Ok(()));
+            }
+            Pump::Waiting => {}
+            Pump::Idle if is_blocked => {}
+            Pump::Idle => {
+                self.watch.disarm();
+                return self.poll_gone(upload.as_ref(), context);
+            }
+        }
+        self.watch.arm_once(self.door.rules.transfer_time);
+        ready!(self.watch.poll_late(context));
+        self.watch.disarm();
+        match upload {
+            Some(upload) if !is_blocked => {
+                upload.fail(BodyError::Late, context);
+                Poll::Ready(Ok(()))
+            }
+            _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    /// Looks whether the client has left. What it sends meanwhile is its next request.
+    fn poll_gone(
+        &mut self,
+        upload: Option<&Upload>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.buffer.is_empty() || upload.is_some_and(|upload| !upload.is_done()) {
+            return Poll::Pending;
+        }
+        match ready!(buffers::poll_fill(&mut self.stream, &mut self.buffer, context)) {
+            Ok(1..) => Poll::Pending,
+            Ok(0) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// The client does not take what is written to it: ready when it has had its time.
+    pub(in crate::connection) fn poll_blocked(
+        &self,
+        has_moved: bool,
+        context: &mut Context<'_>,
+    ) -> Poll<Cut> {
+        let time = self.door.rules.transfer_time;
+        if has_moved {
+            self.watch.arm(time)
+        } else {
+            self.watch.arm_once(time)
+        }
+        self.watch.poll_late(context).map(|()| Cut::Client)
+    }
+}
