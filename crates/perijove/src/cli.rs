@@ -5,19 +5,37 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use serde_json::Value;
+
 use crate::{
-    config::layers::{Environment, Flags},
+    config::{
+        layers::{Environment, Flags},
+        plan,
+    },
+    control::client::Client,
     failure::{Failure, Kind},
+    folders::Folders,
 };
 
 mod check;
 mod completions;
+mod demo;
 mod init;
 mod man;
+mod notebook;
+mod reload;
+mod serve;
+mod status;
+mod stop;
+mod table;
+
+/// How long the running program may take to answer: a reload starts an application.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// Serves a Python site and everyone's notebooks behind one door
 #[derive(Debug, Parser)]
@@ -29,13 +47,20 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
     Check(check::Arguments),
+    Status(status::Arguments),
+    Reload(reload::Arguments),
+    Stop(stop::Arguments),
+    #[command(subcommand)]
+    Notebook(notebook::Command),
+    Demo(demo::Arguments),
     Init(init::Arguments),
     Completions(completions::Arguments),
     Man(man::Arguments),
 }
 
-/// Where the configuration is.
+/// Where the configuration is
 #[derive(Args, Clone, Debug, Default)]
 struct ConfigArguments {
     /// The configuration: a file, or a folder with perijove.toml in it
@@ -53,12 +78,22 @@ impl ConfigArguments {
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, Failure> {
+    // The small parent of a notebook: not for people, and it must be alone in its process.
+    if arguments.get(1).is_some_and(|name| name == "guardian") {
+        return Ok(perijove_process::guardian::run());
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return tell(&error),
     };
     match cli.command {
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Check(arguments) => check::run(arguments),
+        Command::Status(arguments) => status::run(arguments),
+        Command::Reload(arguments) => reload::run(arguments),
+        Command::Stop(arguments) => stop::run(arguments),
+        Command::Notebook(command) => notebook::run(command),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
@@ -77,6 +112,27 @@ fn tell(error: &clap::Error) -> Result<ExitCode, Failure> {
 /// The whole command line, for manuals and completions.
 pub(crate) fn definition() -> clap::Command {
     Cli::command()
+}
+
+/// The running program of a site.
+#[derive(Debug)]
+struct Running {
+    folders: Folders,
+    client: Client,
+}
+
+impl Running {
+    /// Finds it by the same configuration that it was started with, right or broken.
+    fn find(config: ConfigArguments) -> Result<Self, Failure> {
+        let (environment, folder) = surroundings()?;
+        let folders = plan::folders_of(&config.flags(), &environment, &folder);
+        let client = Client::new(folders.control_socket(), PATIENCE);
+        Ok(Self { folders, client })
+    }
+
+    fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        Ok(self.client.ask(method, path, body)?)
+    }
 }
 
 /// The environment and the current folder, on which every command that reads the configuration

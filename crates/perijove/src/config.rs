@@ -40,7 +40,8 @@ pub struct Config {
     /// Sockets. Their names end at 107 bytes, so keep it short. Without it `$RUNTIME_DIRECTORY`,
     /// else a folder of this site's own in `/run/perijove` or `$XDG_RUNTIME_DIR`.
     pub runtime_folder: Option<PathBuf>,
-    /// Addresses and networks whose `Forwarded` and `X-Forwarded-*` headers are believed.
+    /// Addresses and networks whose `Forwarded` and `X-Forwarded-*` headers are believed; `"unix:"` is
+    /// whoever reaches a Unix socket that is listened on.
     pub trusted_proxies: Vec<String>,
     /// Threads that carry traffic. Without it as many as there are processors.
     pub threads: Option<usize>,

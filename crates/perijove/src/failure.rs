@@ -92,7 +92,8 @@ impl fmt::Display for Failure {
 
 impl From<crate::config::Mistakes> for Failure {
     fn from(mistakes: crate::config::Mistakes) -> Self {
-        Self::new(Kind::Configuration, mistakes)
+        let kind = if mistakes.are_absences() { Kind::Unavailable } else { Kind::Configuration };
+        Self::new(kind, mistakes)
     }
 }
 

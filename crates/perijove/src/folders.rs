@@ -70,7 +70,13 @@ impl Folders {
 /// Eight hexadecimal digits that stand for a site.
 fn key_of(site: &Path) -> String {
     let digest = Sha256::digest(site.as_os_str().as_encoded_bytes());
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    hexadecimal(digest.get(..4).unwrap_or_default())
+}
+
+/// Two digits for each byte.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(nibble.into(), 16);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
 }
 
 fn default_state(environment: &Environment, key: &str) -> PathBuf {
@@ -149,6 +155,13 @@ impl Lock {
         io::Write::write_all(&mut &file, process.as_bytes()).map_err(failed)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Whether a running program holds this runtime folder.
+pub(crate) fn is_locked(runtime: &Path) -> bool {
+    File::open(runtime.join("lock")).is_ok_and(|file| {
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+    })
 }
 
 /// Why the folders of a site cannot be used.

@@ -6,10 +6,21 @@ use std::{ffi::OsString, process::ExitCode};
 
 mod cli;
 pub mod config;
+mod control;
 mod failure;
 mod folders;
+#[cfg(target_os = "linux")]
+mod linux;
 mod logging;
-mod package;
+#[cfg(not(target_os = "linux"))]
+mod portable;
+mod signals;
+mod site;
+
+#[cfg(target_os = "linux")]
+use linux as system;
+#[cfg(not(target_os = "linux"))]
+use portable as system;
 
 pub use failure::{Failure, Kind};
 

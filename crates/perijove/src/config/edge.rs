@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{Period, Size};
 
 /// What is told, and how.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Log {
     /// `text` for people, `json` for machines.
@@ -49,7 +49,7 @@ pub enum AccessLog {
 }
 
 /// Limits of what clients may do.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Bytes of a request's line and header fields together.
@@ -80,7 +80,7 @@ impl Default for Limits {
 }
 
 /// A certificate makes every TCP listener one of HTTPS.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Tls {
     /// The certificate and what it is signed by, in PEM. Read again when it changes.
@@ -92,7 +92,7 @@ pub struct Tls {
 }
 
 /// A path that is served by a program elsewhere.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
     /// What the paths of its requests begin with, such as `"/grafana/"`.

@@ -16,11 +16,9 @@ impl Plan {
     /// What is served where and by what, then every setting that was written and where.
     pub(crate) fn explain(&self) -> String {
         let mut text = String::new();
-        match write_all(&mut text, self) {
-            Ok(()) => text,
-            // Writing to a string does not fail.
-            Err(fmt::Error) => text,
-        }
+        // Writing to a string does not fail.
+        let _: fmt::Result = write_all(&mut text, self);
+        text
     }
 
     /// The addresses as they are told to people.
@@ -104,11 +102,7 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
     }
     if let SiteTarget::Application(application) = &site.target {
         writeln!(text, "\napplication")?;
-        match (&application.name, &application.ini) {
-            (Some(name), _) => writeln!(text, "  is           {name}")?,
-            (None, Some(ini)) => writeln!(text, "  is made from {}", ini.display())?,
-            (None, None) => {}
-        }
+        writeln!(text, "  is           {}", application.name)?;
         writeln!(text, "  folder       {}", site.root.display())?;
         writeln!(text, "  python       {}", application.python.display())?;
         writeln!(text, "  workers      {}", application.workers)?;

@@ -41,6 +41,8 @@ const FOREIGN: [(&str, &[&str]); 5] = [
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, String>,
+    /// All of it, as it came.
+    pairs: Vec<(OsString, OsString)>,
     executable: Option<PathBuf>,
 }
 
@@ -48,14 +50,16 @@ impl Environment {
     /// That of this process. What is not UTF-8 cannot be a setting and is left out.
     pub(crate) fn of_process() -> Self {
         let executable = std::env::current_exe().ok();
-        Self { executable, ..Self::from_pairs(std::env::vars_os()) }
+        let pairs: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+        let text = |(name, value): &(OsString, OsString)| {
+            Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
+        };
+        Self { variables: pairs.iter().filter_map(text).collect(), pairs, executable }
     }
 
-    fn from_pairs(pairs: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        let text = |(name, value): (OsString, OsString)| {
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        };
-        Self { variables: pairs.into_iter().filter_map(text).collect(), executable: None }
+    /// All of it, for the processes of the site.
+    pub(crate) fn pairs(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.pairs.iter().cloned()
     }
 
     /// The value of a variable that is set and not empty.
@@ -67,17 +71,12 @@ impl Environment {
     pub(crate) fn executable(&self) -> Option<&Path> {
         self.executable.as_deref()
     }
-
-    #[cfg(test)]
-    pub(crate) fn with_executable(self, executable: &Path) -> Self {
-        Self { executable: Some(executable.to_owned()), ..self }
-    }
 }
 
 impl<const N: usize> From<[(&str, &str); N]> for Environment {
     fn from(pairs: [(&str, &str); N]) -> Self {
         let pairs = pairs.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { variables: pairs.into(), executable: None }
+        Self { variables: pairs.into(), ..Self::default() }
     }
 }
 

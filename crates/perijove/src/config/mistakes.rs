@@ -12,11 +12,13 @@ pub(crate) struct Mistake {
     pub(crate) what: String,
     /// What to do about it.
     pub(crate) hint: Option<String>,
+    /// The setting may be right: what it names is not there, and may come.
+    pub(crate) is_absence: bool,
 }
 
 impl Mistake {
     pub(crate) fn new(origin: Origin, what: impl Into<String>) -> Self {
-        Self { origin, what: what.into(), hint: None }
+        Self { origin, what: what.into(), hint: None, is_absence: false }
     }
 
     #[must_use]
@@ -63,8 +65,14 @@ impl Mistakes {
         self.0.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
+    }
+
+    /// Whether nothing is wrong but that something is not there.
+    pub(crate) fn are_absences(&self) -> bool {
+        self.0.iter().all(|mistake| mistake.is_absence)
     }
 
     /// Without those in lines after the first mistake of the list.

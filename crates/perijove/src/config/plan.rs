@@ -6,10 +6,12 @@ use std::{
     time::Duration,
 };
 
+use perijove_apps::package::PackageError;
+
 use super::{
     AccessLog, Config, Limits, Log, Mistake, Mistakes,
     entry::{Entry, Origin, Segment},
-    layers::{Environment, Flags, Layers},
+    layers::{self, Environment, Flags, Layers},
 };
 use crate::folders::{Folders, Wanted};
 
@@ -17,8 +19,8 @@ mod edge;
 mod notebook;
 mod site;
 
-pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles};
-pub(crate) use site::{SitePlan, SiteTarget};
+pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
+pub(crate) use site::{SitePlan, SiteTarget, StaticPlan};
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) folders: Folders,
     pub(crate) listen: Vec<ListenAt>,
     pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Whether the forwarded headers of whoever reaches a Unix socket are believed.
+    pub(crate) trusts_unix_peers: bool,
     pub(crate) threads: usize,
     pub(crate) log: Log,
     /// The file of the access log.
@@ -37,8 +41,6 @@ pub(crate) struct Plan {
     pub(crate) site: SitePlan,
     /// None when there is no Python that could run any.
     pub(crate) notebook: Option<perijove_hub::Plan>,
-    /// The Python package that belongs to this program.
-    pub(crate) package: Option<PathBuf>,
     pub(crate) routes: Vec<RoutePlan>,
     /// Every setting that somebody wrote, and where.
     pub(super) written: Entry,
@@ -95,6 +97,7 @@ impl Plan {
             folders,
             listen: check.listen(&config.listen, "listen"),
             trusted_proxies: edge::trusted_proxies(&config.trusted_proxies, check),
+            trusts_unix_peers: config.trusted_proxies.iter().any(|name| name == edge::UNIX_PEERS),
             threads: check.at_least_one(config.threads, "threads").unwrap_or_else(processors),
             access_file: match config.log.access {
                 AccessLog::Off => None,
@@ -105,7 +108,6 @@ impl Plan {
             tls: edge::tls(config.tls.as_ref(), check),
             site,
             notebook,
-            package: crate::package::find(check.environment),
             routes,
             written,
         }
@@ -144,8 +146,20 @@ impl Check<'_> {
             .unwrap_or_default()
     }
 
+    /// The Python package that belongs to this program. Where it must be there, it is looked for
+    /// again, to say why not.
+    fn package(&self) -> Option<PathBuf> {
+        package(self.environment).ok()
+    }
+
     fn is_written(&self, key: &str) -> bool {
         self.layers.root.find(&segments(key)).is_some()
+    }
+
+    /// Gathers that what a setting names is not there.
+    fn absent(&mut self, key: &str, what: impl std::fmt::Display, hint: &str) {
+        let mistake = Mistake::new(self.origin(key), format!("`{key}`: {what}")).hint(hint);
+        self.mistakes.push(Mistake { is_absence: true, ..mistake });
     }
 
     /// Gathers a mistake in a setting.
@@ -234,6 +248,12 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// Finds the Python package that belongs to this program.
+pub(crate) fn package(environment: &Environment) -> Result<PathBuf, PackageError> {
+    let named = environment.get(layers::PACKAGE).map(Path::new);
+    perijove_apps::package::find(named, environment.executable().unwrap_or(Path::new("/")))
 }
 
 /// `site.static[0].folder` → its steps.

@@ -94,7 +94,7 @@ impl ReadError {
             key if key.is_empty() => self.what,
             key => format!("`{key}`: {}", self.what),
         };
-        Mistake { origin, what, hint: self.hint }
+        Mistake { hint: self.hint, ..Mistake::new(origin, what) }
     }
 }
 
@@ -170,7 +170,7 @@ struct Reader<'a> {
     unknown: &'a RefCell<Vec<UnknownKey>>,
 }
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
     fn below<'b>(&'b self, entry: &'b Entry, segment: Segment) -> Reader<'b> {
         let mut path = self.path.clone();
         path.push(segment);

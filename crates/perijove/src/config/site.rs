@@ -17,7 +17,7 @@ pub struct Site {
     pub app: Option<String>,
     /// How the application is called: `auto` or `wsgi`.
     pub interface: Interface,
-    /// Its Python: a virtual environment, a conda prefix, any CPython 3.10+. Without it `.venv` or
+    /// Its Python: a virtual environment, a conda prefix, any `CPython` 3.10+. Without it `.venv` or
     /// `venv` in the folder, `$VIRTUAL_ENV`, or `python3`.
     pub python: Option<PathBuf>,
     /// The driver that starts its workers.
@@ -29,7 +29,7 @@ pub struct Site {
     /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"` or
     /// `"unix:/run/site.sock"`.
     pub upstream: Option<String>,
-    /// A path that answers 200 when the site is well.
+    /// A path that answers 2xx when a worker is well: a new worker takes requests from then on.
     pub health: Option<String>,
     /// Folders of files that are served before the application is asked. Without it `public`, when
     /// there is such a folder, at `/`.

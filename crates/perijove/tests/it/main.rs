@@ -4,8 +4,24 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking, also in what it calls"
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a test fails by panicking, also in what it calls, and need not be quick"
 )]
 
+mod commands;
 mod configs;
 mod corpus;
+mod house;
+mod limits;
+mod reference;
+mod reloading;
+mod serving;
+mod site;
+mod starting;
+mod stopping;
+mod tls;
+mod upstream;
+mod workers;

@@ -97,16 +97,18 @@ pub(super) fn limits(limits: &Limits, check: &mut Check<'_>) -> Limits {
     limits.clone()
 }
 
+/// In the list of trusted proxies: whoever reaches a Unix socket that is listened on.
+pub(super) const UNIX_PEERS: &str = "unix:";
+
 pub(super) fn trusted_proxies(networks: &[String], check: &mut Check<'_>) -> Vec<(IpAddr, u8)> {
     let mut found = Vec::new();
-    for (at, text) in networks.iter().enumerate() {
-        match network(text) {
-            Some(network) => found.push(network),
-            None => {
-                let hint = "write \"127.0.0.1\" or \"10.0.0.0/8\"";
-                let what = format!("{text:?} is no address and no network");
-                check.wrong(&format!("trusted-proxies[{at}]"), what, hint);
-            }
+    for (at, text) in networks.iter().enumerate().filter(|(_, text)| *text != UNIX_PEERS) {
+        if let Some(network) = network(text) {
+            found.push(network);
+        } else {
+            let hint = "write \"127.0.0.1\", \"10.0.0.0/8\", or \"unix:\" for Unix sockets";
+            let what = format!("{text:?} is no address and no network");
+            check.wrong(&format!("trusted-proxies[{at}]"), what, hint);
         }
     }
     found

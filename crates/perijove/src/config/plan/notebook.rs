@@ -6,7 +6,7 @@ use perijove_hub::Surroundings;
 
 use super::{
     Check,
-    site::{SitePlan, SiteTarget},
+    site::{SitePlan, SiteTarget, python},
 };
 use crate::{config::Config, folders::Folders};
 
@@ -18,7 +18,7 @@ pub(super) fn decide(
     folders: &Folders,
     check: &mut Check<'_>,
 ) -> Option<perijove_hub::Plan> {
-    let python = match &site.target {
+    let of_site = match &site.target {
         SiteTarget::Application(application) => Some(application.python.clone()),
         // Whatever the site was meant to be, it may have had one.
         SiteTarget::Nothing if site.is_broken => Some(PathBuf::from("/bin/sh")),
@@ -32,32 +32,23 @@ pub(super) fn decide(
         }
         return None;
     }
-    if python.is_none() && !is_written {
+    if of_site.is_none() && !is_written {
         return None;
     }
     let surroundings = Surroundings {
         base: site.root.clone(),
         state_folder: folders.state.clone(),
         runtime_folder: folders.runtime.clone(),
-        python,
-        package: crate::package::find(check.environment).unwrap_or_default(),
+        python: of_site,
+        package: check.package().unwrap_or_default(),
         guardian: check.environment.executable().map(PathBuf::from).unwrap_or_default(),
     };
     let mut notebook = config.notebook.clone();
-    // A virtual environment or a conda prefix may be named by its folder.
-    notebook.python = notebook.python.map(|named| match site.root.join(&named) {
-        folder if folder.is_dir() => named.join("bin/python"),
-        _ => named,
-    });
+    if let Some(named) = &notebook.python {
+        notebook.python = Some(python(Some(named), "notebook.python", &site.root, check)?);
+    }
     match notebook.resolve(&surroundings) {
-        Ok(plan) => {
-            if !super::site::is_program(&plan.python) {
-                let what = format!("there is no Python at {}", plan.python.display());
-                let hint = "make a virtual environment there, with jupyterlab in it";
-                check.wrong("notebook.python", what, hint);
-            }
-            Some(plan)
-        }
+        Ok(plan) => Some(plan),
         Err(mistakes) => {
             for mistake in mistakes {
                 let hint = mistake.hint.unwrap_or_default();

@@ -1,17 +1,23 @@
 //! What the site is: an application to run, one that runs elsewhere, or files alone.
 
 use std::{
-    os::unix::fs::PermissionsExt,
+    ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
+
+use perijove_apps::python::Places;
 
 use super::{
     Check,
     edge::{UpstreamAt, upstream_at},
     processors,
 };
-use crate::config::{Driver, Interface, Site, layers::Environment};
+use crate::config::{Driver, Interface, Site};
+
+mod named;
+
+use named::named;
 
 /// The site.
 #[derive(Clone, Debug)]
@@ -47,13 +53,12 @@ pub(crate) enum SiteTarget {
 /// A Python application to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Application {
-    /// `module:callable`, unless it is made from an INI file.
-    pub(crate) name: Option<String>,
-    /// A PasteDeploy INI file.
-    pub(crate) ini: Option<PathBuf>,
+    pub(crate) name: perijove_apps::Application,
     pub(crate) python: PathBuf,
     pub(crate) workers: usize,
     pub(crate) threads: usize,
+    /// A path that answers 2xx when a worker is well.
+    pub(crate) health: Option<String>,
     pub(crate) start_time: Duration,
 }
 
@@ -107,10 +112,10 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
         };
     }
     later(site, check);
-    let (name, ini) = match &site.app {
+    let name = match &site.app {
         Some(app) => named(app, root, check)?,
-        None => match discover(root) {
-            Some(name) => (Some(name), None),
+        None => match perijove_apps::discover::discover(root) {
+            Some(found) => found.application,
             None => return Some(SiteTarget::Nothing),
         },
     };
@@ -118,12 +123,15 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
     if workers.is_some_and(|workers| workers > 1000) {
         check.wrong("site.workers", "must be at most 1000", "");
     }
+    if site.health.as_ref().is_some_and(|path| !path.starts_with('/')) {
+        check.wrong("site.health", "does not begin with a slash", "for example \"/health\"");
+    }
     Some(SiteTarget::Application(Application {
         name,
-        ini,
         python: python(site.python.as_deref(), "site.python", root, check)?,
         workers: workers.unwrap_or_else(processors),
         threads: site.threads,
+        health: site.health.clone(),
         start_time: site.start_time.0,
     }))
 }
@@ -138,62 +146,6 @@ fn later(site: &Site, check: &mut Check<'_>) {
         let hint = "start an ASGI server yourself and name it in `site.upstream`";
         check.wrong("site.interface", "asgi is not available in this version", hint);
     }
-}
-
-/// `module:callable` or an INI file, from what was written.
-fn named(
-    app: &str,
-    root: &Path,
-    check: &mut Check<'_>,
-) -> Option<(Option<String>, Option<PathBuf>)> {
-    const HINT: &str = "write \"module:callable\", \"wsgi.py\" or \"production.ini\"";
-    let is_there = |name: &str| root.join(name).is_file();
-    let path = Path::new(app);
-    match path.extension().and_then(|extension| extension.to_str()) {
-        Some("ini") if !app.contains(':') => {
-            if !is_there(app) {
-                check.wrong(
-                    "site.app",
-                    format!("there is no file {}", root.join(app).display()),
-                    "",
-                );
-                return None;
-            }
-            return Some((None, Some(root.join(app))));
-        }
-        Some("py") if !app.contains(':') => {
-            if !is_there(app) {
-                check.wrong(
-                    "site.app",
-                    format!("there is no file {}", root.join(app).display()),
-                    "",
-                );
-                return None;
-            }
-            let module = app.trim_end_matches(".py").replace('/', ".");
-            return Some((Some(format!("{module}:application")), None));
-        }
-        _ => {}
-    }
-    let (module, callable) = app.split_once(':').unwrap_or((app, "application"));
-    let is_name = |name: &str| {
-        !name.is_empty()
-            && name.split('.').all(|part| {
-                part.chars().all(|c| c.is_alphanumeric() || c == '_')
-                    && part.chars().next().is_some_and(|c| !c.is_ascii_digit())
-            })
-    };
-    if !is_name(module) || !is_name(callable.strip_suffix("()").unwrap_or(callable)) {
-        check.wrong("site.app", format!("{app:?} is no name of an application"), HINT);
-        return None;
-    }
-    Some((Some(format!("{module}:{callable}")), None))
-}
-
-fn discover(root: &Path) -> Option<String> {
-    let module =
-        ["app", "wsgi"].into_iter().find(|name| root.join(format!("{name}.py")).is_file())?;
-    Some(format!("{module}:application"))
 }
 
 fn files(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<StaticPlan> {
@@ -229,48 +181,28 @@ fn error_pages(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<PathBu
     Some(folder)
 }
 
-/// The interpreter that is named, else the one that is found.
+/// The interpreter that is named, else the one that is found. Whether it will do is asked when it
+/// is to run.
 pub(super) fn python(
     named: Option<&Path>,
     key: &str,
     root: &Path,
     check: &mut Check<'_>,
 ) -> Option<PathBuf> {
-    if let Some(named) = named {
-        let path = root.join(named);
-        // A virtual environment or a conda prefix may be named by its folder.
-        let path = if path.is_dir() { path.join("bin/python") } else { path };
-        if is_program(&path) {
-            return Some(path);
+    let named = named.map(|path| root.join(path));
+    let prefixes =
+        ["VIRTUAL_ENV", "CONDA_PREFIX"].map(|name| check.environment.get(name).map(PathBuf::from));
+    let places = Places {
+        named: named.as_deref(),
+        root: Some(root),
+        prefixes: &prefixes.into_iter().flatten().collect::<Vec<_>>(),
+        path: check.environment.get("PATH").map(OsStr::new),
+    };
+    match perijove_apps::python::find(&places) {
+        Ok(found) => Some(found),
+        Err(error) => {
+            check.absent(if named.is_some() { key } else { "site" }, &error, error.hint());
+            None
         }
-        let what = format!("there is no Python at {}", path.display());
-        let hint = "make a virtual environment there: `python3 -m venv .venv`";
-        check.wrong(key, what, hint);
-        return None;
     }
-    let found = find_python(root, check.environment);
-    if found.is_none() {
-        let hint = "install Python 3.10 or later, or name one in `site.python`; a site in another \
-                    language is served with `site.upstream`";
-        check.wrong("site", "there is no Python to run the application", hint);
-    }
-    found
-}
-
-fn find_python(root: &Path, environment: &Environment) -> Option<PathBuf> {
-    let near = [".venv", "venv"].map(|name| root.join(name));
-    let active = ["VIRTUAL_ENV", "CONDA_PREFIX"]
-        .into_iter()
-        .filter_map(|name| environment.get(name).map(PathBuf::from));
-    let prefixes = near.into_iter().chain(active).map(|prefix| prefix.join("bin/python"));
-    let on_path = environment
-        .get("PATH")
-        .unwrap_or("/usr/local/bin:/usr/bin:/bin")
-        .split(':')
-        .map(|folder| Path::new(folder).join("python3"));
-    prefixes.chain(on_path).find(|path| is_program(path))
-}
-
-pub(super) fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

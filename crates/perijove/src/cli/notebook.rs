@@ -1,0 +1,222 @@
+//! `perijove notebook …`.
+
+use std::{
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::{ConfigArguments, Running, table};
+use crate::{Failure, Kind, control::client::segment};
+
+mod logs;
+
+/// Notebooks of the running one
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// List everyone's notebooks
+    List(ListArguments),
+    /// Tell about one notebook
+    Status(OneArguments),
+    /// Start a user's notebook, with nothing of the site in it
+    Start(OneArguments),
+    /// Stop a notebook with its kernels
+    Stop(StopArguments),
+    /// Print the last lines of a notebook's log
+    Logs(logs::Arguments),
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ListArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct OneArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Whose, and which of theirs if it is a named one
+    #[arg(value_name = "USER[/NAME]")]
+    notebook: String,
+    /// Print JSON, for programs
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct StopArguments {
+    #[command(flatten)]
+    config: ConfigArguments,
+    /// Whose, and which of theirs if it is a named one
+    #[arg(value_name = "USER[/NAME]", required_unless_present = "all")]
+    notebook: Option<String>,
+    /// Everyone's
+    #[arg(long, conflicts_with = "notebook")]
+    all: bool,
+}
+
+pub(super) fn run(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::List(arguments) => list(arguments),
+        Command::Status(arguments) => status(arguments),
+        Command::Start(arguments) => start(arguments),
+        Command::Stop(arguments) => stop(arguments),
+        Command::Logs(arguments) => logs::run(arguments),
+    }
+}
+
+fn list(arguments: ListArguments) -> Result<ExitCode, Failure> {
+    let all = entries(&Running::find(arguments.config)?)?;
+    if arguments.json {
+        return super::print(&format!("{:#}\n", Value::Array(all)));
+    }
+    super::print(&for_people(&all, now()))
+}
+
+fn entries(running: &Running) -> Result<Vec<Value>, Failure> {
+    match running.ask("GET", "/notebooks", None)? {
+        Value::Array(all) => Ok(all),
+        other => Ok(other.get("notebooks").and_then(Value::as_array).cloned().unwrap_or_default()),
+    }
+}
+
+fn status(arguments: OneArguments) -> Result<ExitCode, Failure> {
+    let running = Running::find(arguments.config)?;
+    let entry = running.ask("GET", &address(&arguments.notebook), None)?;
+    tell(&entry, arguments.json)
+}
+
+fn tell(entry: &Value, as_json: bool) -> Result<ExitCode, Failure> {
+    if as_json {
+        return super::print(&format!("{entry:#}\n"));
+    }
+    super::print(&for_people(std::slice::from_ref(entry), now()))
+}
+
+fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {
+    let running = Running::find(arguments.config)?;
+    let address = address(&arguments.notebook);
+    running.ask("POST", &address, Some(&json!({})))?;
+    // The program gives up by itself when a notebook takes too long; this is for the case that it
+    // does not even do that.
+    let deadline = Instant::now() + super::PATIENCE;
+    loop {
+        let entry = running.ask("GET", &address, None)?;
+        match entry.get("state").and_then(Value::as_str) {
+            Some("starting") if Instant::now() < deadline => {
+                thread::sleep(Duration::from_millis(100));
+            }
+            Some("ready" | "asking") => return tell(&entry, arguments.json),
+            _ => return Err(not_started(&arguments.notebook, &entry)),
+        }
+    }
+}
+
+fn not_started(notebook: &str, entry: &Value) -> Failure {
+    let what = format!("the notebook of {notebook} did not start\n{}", last_lines(entry));
+    Failure::new(Kind::Unavailable, what.trim_end().to_owned())
+        .hint(format!("`perijove notebook logs {notebook}` tells more"))
+}
+
+/// The last lines of its log, as one text.
+fn last_lines(entry: &Value) -> String {
+    match entry.get("last_lines") {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Array(lines)) => {
+            lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+        }
+        _ => String::new(),
+    }
+}
+
+fn stop(arguments: StopArguments) -> Result<ExitCode, Failure> {
+    let running = Running::find(arguments.config)?;
+    let notebooks = match arguments.notebook {
+        Some(notebook) => vec![address(&notebook)],
+        None => entries(&running)?.iter().filter_map(address_of).collect(),
+    };
+    for address in &notebooks {
+        running.ask("DELETE", address, None)?;
+    }
+    match notebooks.len() {
+        1 => super::print("stopped\n"),
+        count => super::print(&format!("stopped {count} notebooks\n")),
+    }
+}
+
+/// `ada/work` → its path on the control socket.
+fn address(notebook: &str) -> String {
+    match notebook.split_once('/') {
+        Some((user, name)) if !name.is_empty() => {
+            format!("/notebooks/{}/{}", segment(user), segment(name))
+        }
+        _ => format!("/notebooks/{}", segment(notebook.trim_end_matches('/'))),
+    }
+}
+
+fn address_of(entry: &Value) -> Option<String> {
+    let user = entry.get("user")?.as_str()?;
+    match entry.get("name").and_then(Value::as_str).filter(|name| !name.is_empty()) {
+        Some(name) => Some(format!("/notebooks/{}/{}", segment(user), segment(name))),
+        None => Some(format!("/notebooks/{}", segment(user))),
+    }
+}
+
+fn for_people(entries: &[Value], now: u64) -> String {
+    let text = |entry: &Value, key: &str| match entry.get(key) {
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Number(number)) => number.to_string(),
+        _ => "-".to_owned(),
+    };
+    let row = |entry: &Value| {
+        let user = text(entry, "user");
+        let named = entry.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
+        let started = entry.get("started").and_then(Value::as_u64);
+        [
+            named.map_or_else(|| user.clone(), |name| format!("{user}/{name}")),
+            text(entry, "state"),
+            started.map_or_else(|| "-".to_owned(), |at| table::age(now.saturating_sub(at))),
+            text(entry, "pid"),
+            text(entry, "url"),
+        ]
+    };
+    let rows: Vec<[String; 5]> = entries.iter().map(row).collect();
+    table::lay_out(["NOTEBOOK", "STATE", "AGE", "PROCESS", "ADDRESS"], &rows)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{address, for_people};
+
+    #[test]
+    fn notebooks_have_addresses() {
+        let check = |notebook, expected: &str| assert_eq!(address(notebook), expected);
+        check("ada", "/notebooks/ada");
+        check("ada/", "/notebooks/ada");
+        check("ada/work", "/notebooks/ada/work");
+        check("ada@example.com", "/notebooks/ada%40example%2Ecom");
+        check("..", "/notebooks/%2E%2E");
+    }
+
+    #[test]
+    fn a_list_reads_well() {
+        let entries = [
+            json!({"user": "ada", "name": "", "state": "ready", "started": 100, "pid": 7, "url": "/notebook/ada/"}),
+            json!({"user": "秀樹", "name": "work", "state": "failed", "started": null, "pid": null, "url": null}),
+        ];
+        insta::assert_snapshot!(for_people(&entries, 400));
+    }
+}

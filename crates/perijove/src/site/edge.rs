@@ -1,0 +1,150 @@
+//! What the gateway is told of a plan: listeners, certificates, logs.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use perijove_gateway::{
+    AccessLog, CertificateFiles, Gateway, HeadLimits, ListenAddress, Listener, LogFormat, Routes,
+    Tls,
+};
+
+use super::failing;
+use crate::{
+    config::{AccessLog as Wanted, Plan, layers::Environment, plan::ListenAt},
+    failure::{Failure, Kind},
+    system,
+};
+
+/// Whoever may reach the folder of the socket may use it, as a server in front that runs as another
+/// account must.
+const PUBLIC_SOCKET: u32 = 0o666;
+
+/// For this account alone.
+const CONTROL_SOCKET: u32 = 0o600;
+
+/// Browsers that were redirected once come by HTTPS for a year.
+const STRICT_TRANSPORT: Duration = Duration::from_secs(365 * 86_400);
+
+/// Reads the certificates, if there are any.
+pub(super) fn certificates(plan: &Plan) -> Result<Option<Arc<Tls>>, Failure> {
+    let Some(tls) = &plan.tls else { return Ok(None) };
+    let files = CertificateFiles { certificate: tls.certificate.clone(), key: tls.key.clone() };
+    let tls = Tls::load(vec![files]).map_err(|error| Failure::new(Kind::Configuration, error))?;
+    Ok(Some(Arc::new(tls)))
+}
+
+pub(super) fn access_log(plan: &Plan) -> Result<Option<AccessLog>, Failure> {
+    let format = match plan.log.access {
+        Wanted::Off => return Ok(None),
+        Wanted::Text => LogFormat::Text,
+        Wanted::Json => LogFormat::Json,
+    };
+    let log = match &plan.access_file {
+        Some(file) => {
+            AccessLog::to_file(format, file).map_err(|error| failing::file(file, error))?
+        }
+        None => AccessLog::to_stderr(format).map_err(|error| Failure::new(Kind::Other, error))?,
+    };
+    Ok(Some(log))
+}
+
+/// What is needed to open the listeners.
+pub(super) struct Open<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) environment: &'a Environment,
+    pub(super) routes: &'a Routes,
+    pub(super) control: &'a Routes,
+    pub(super) redirecting: &'a Routes,
+    pub(super) tls: Option<&'a Tls>,
+    pub(super) access_log: Option<AccessLog>,
+}
+
+impl Open<'_> {
+    /// Opens every listener; the control socket is the last.
+    pub(super) fn bind(self) -> Result<Gateway, Failure> {
+        let plan = self.plan;
+        let limits = &plan.limits;
+        let head_bytes = usize::try_from(limits.head.0).unwrap_or(usize::MAX);
+        let wanted = perijove_gateway::Plan {
+            listeners: self.listeners(),
+            threads: plan.threads,
+            head: HeadLimits { bytes: head_bytes, fields: limits.head_fields },
+            head_time: limits.head_time.0,
+            idle_time: limits.idle_time.0,
+            connections: limits.connections,
+            drain_time: limits.drain_time.0,
+            trusted_proxies: plan.trusted_proxies.clone(),
+            trusts_unix_peers: plan.trusts_unix_peers,
+            error_pages: plan.site.error_pages.clone(),
+            access_log: self.access_log.clone(),
+            ..perijove_gateway::Plan::default()
+        };
+        Gateway::bind(wanted).map_err(failing::bind)
+    }
+
+    fn listeners(&self) -> Vec<Listener> {
+        let inherited = inherited(self.environment);
+        let mut listeners: Vec<Listener> = if inherited.is_empty() {
+            self.plan.listen.iter().map(|address| self.public(address)).collect()
+        } else {
+            let open = |descriptor| self.listener(ListenAddress::Inherited(descriptor), true);
+            inherited.into_iter().map(open).collect()
+        };
+        listeners.extend(self.redirecting());
+        let path = self.plan.folders.control_socket();
+        let address = ListenAddress::Unix { path, mode: CONTROL_SOCKET };
+        let mut control = Listener::new(address, self.control.clone());
+        control.is_logged = false;
+        listeners.push(control);
+        listeners
+    }
+
+    fn public(&self, address: &ListenAt) -> Listener {
+        match address {
+            ListenAt::Tcp(address) => self.listener(ListenAddress::Tcp(*address), true),
+            ListenAt::Unix(path) => {
+                let address = ListenAddress::Unix { path: path.clone(), mode: PUBLIC_SOCKET };
+                // Whoever stands in front on this machine ends TLS.
+                self.listener(address, false)
+            }
+        }
+    }
+
+    fn listener(&self, address: ListenAddress, may_be_tls: bool) -> Listener {
+        let mut listener = Listener::new(address, self.routes.clone());
+        if let Some(tls) = self.tls.filter(|_| may_be_tls) {
+            listener.tls = Some(tls.config());
+            let redirects = self.plan.tls.as_ref().is_some_and(|tls| !tls.redirect_from.is_empty());
+            listener.strict_transport = redirects.then_some(STRICT_TRANSPORT);
+        }
+        listener
+    }
+
+    fn redirecting(&self) -> Vec<Listener> {
+        let Some(tls) = &self.plan.tls else { return Vec::new() };
+        let open = |address: &ListenAt| {
+            let address = match address {
+                ListenAt::Tcp(address) => ListenAddress::Tcp(*address),
+                ListenAt::Unix(path) => {
+                    ListenAddress::Unix { path: path.clone(), mode: PUBLIC_SOCKET }
+                }
+            };
+            Listener::new(address, self.redirecting.clone())
+        };
+        tls.redirect_from.iter().map(open).collect()
+    }
+}
+
+/// Sockets that a service manager hands over.
+fn inherited(environment: &Environment) -> Vec<OwnedFd> {
+    let number = |name| environment.get(name).and_then(|text| text.parse::<u32>().ok());
+    if number("LISTEN_PID") != Some(std::process::id()) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").and_then(|count| u16::try_from(count).ok());
+    system::take_inherited(count.unwrap_or_default())
+}
+
+/// The addresses without the control socket.
+pub(super) fn public(addresses: &[String]) -> Vec<String> {
+    addresses.split_last().map(|(_, public)| public.to_vec()).unwrap_or_default()
+}

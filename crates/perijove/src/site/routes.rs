@@ -1,0 +1,93 @@
+//! The routes of a plan, as the gateway wants them.
+
+use std::sync::Arc;
+
+use perijove_gateway::{
+    FileSettings, Files, Limits, Protocol, Route, Routes, Target, Upstream, UpstreamAddress,
+    UpstreamId, UpstreamSettings, Upstreams,
+};
+
+use crate::config::{
+    Plan,
+    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt},
+};
+
+/// A host (or every one), a path, and what is there.
+pub(super) type Placed = (Option<String>, String, Route);
+
+/// What a site's requests are sent to, and which of it is a site that runs elsewhere; none when the
+/// site is files alone. Whoever runs the application adds its workers.
+pub(super) fn upstreams(site: &SitePlan) -> Option<(Arc<Upstreams>, Option<UpstreamId>)> {
+    let upstreams = Upstreams::new(UpstreamSettings { wait: site.wait, ..Default::default() });
+    let elsewhere = match &site.target {
+        SiteTarget::Nothing => return None,
+        SiteTarget::Application(_) => None,
+        SiteTarget::Upstream(address) => Some(upstreams.add(elsewhere(address))),
+    };
+    Some((upstreams, elsewhere))
+}
+
+/// Puts routes in place, and says which they are.
+pub(super) fn place(routes: &Routes, placed: Vec<Placed>) -> Vec<(Option<String>, String)> {
+    let put = |(host, path, route): Placed| {
+        routes.insert(host.as_deref(), &path, route);
+        (host, path)
+    };
+    placed.into_iter().map(put).collect()
+}
+
+/// Every route of a plan; those of notebooks are the hub's.
+pub(super) fn all(plan: &Plan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
+    let mut placed = site(&plan.site, upstreams);
+    placed.extend(plan.routes.iter().map(further));
+    placed
+}
+
+pub(super) fn elsewhere(address: &UpstreamAt) -> Upstream {
+    let address = match address {
+        UpstreamAt::Tcp(address) => UpstreamAddress::Tcp(address.clone()),
+        UpstreamAt::Unix(path) => UpstreamAddress::Unix(path.clone()),
+    };
+    Upstream { address, protocol: Protocol::Http1, capacity: None, account: None }
+}
+
+fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
+    let open = |files: &StaticPlan| {
+        Arc::new(Files::new(&files.path, files.folder.clone(), FileSettings::default()))
+    };
+    let limits = Limits { body: site.body_limit, response_time: site.response_time };
+    let route = |files: &[&StaticPlan]| {
+        let files: Arc<[Arc<Files>]> = files.iter().map(|files| open(files)).collect();
+        let target = match (upstreams, files.first()) {
+            (Some(upstreams), _) => Target::Proxy { files, upstreams: upstreams.clone() },
+            (None, first) => Target::Files(first?.clone()),
+        };
+        Some(Route { limits: limits.clone(), ..Route::new(target) })
+    };
+    // Each path once; several folders at one path are asked in their order.
+    let mut paths: Vec<&str> = vec!["/"];
+    paths.extend(site.files.iter().map(|files| files.path.as_str()));
+    paths.sort_unstable();
+    paths.dedup();
+    let placed = |path: &str| {
+        let here: Vec<&StaticPlan> = site.files.iter().filter(|files| files.path == path).collect();
+        Some((None, path.to_owned(), route(&here)?))
+    };
+    paths.into_iter().filter_map(placed).collect()
+}
+
+fn further(plan: &RoutePlan) -> Placed {
+    let target = match &plan.target {
+        RouteTarget::Files(folder) => {
+            Target::Files(Arc::new(Files::new(&plan.path, folder.clone(), FileSettings::default())))
+        }
+        RouteTarget::Redirect(to) => Target::Redirect { status: 302, location: to.as_str().into() },
+        RouteTarget::Upstream(address) => {
+            let upstreams = Upstreams::new(UpstreamSettings::default());
+            upstreams.add(elsewhere(address));
+            Target::Proxy { files: Arc::new([]), upstreams }
+        }
+    };
+    let limits = Limits { body: plan.body_limit, response_time: plan.response_time };
+    (plan.host.clone(), plan.path.clone(), Route { limits, ..Route::new(target) })
+}

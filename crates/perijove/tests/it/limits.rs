@@ -1,0 +1,110 @@
+//! What clients may not do.
+
+use std::time::Duration;
+
+use crate::site::{PATIENCE, Plan};
+
+#[tokio::test]
+async fn ambiguous_requests_are_refused_and_the_connection_closed() {
+    let site = Plan::new().file("public/index.html", "x").start().await;
+    let refused = [
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 1\r\n\r\nx",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n",
+    ];
+    for request in refused {
+        let mut connection = site.connect().await;
+        connection.send(request.as_bytes()).await;
+        let answer = connection.answer(false).await;
+        assert_eq!(answer.status, 400, "{request:?}");
+        assert!(connection.is_closed(PATIENCE).await, "{request:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let site = Plan::new().wsgi("hello").set("site.body-limit = '10K'").start().await;
+    let body = vec![b'x'; 10 << 10];
+    site.post("/upload", &body).await.is(200);
+    site.post("/upload", &[body.as_slice(), b"x"].concat()).await.is(413);
+    let mut connection = site.connect().await;
+    connection
+        .send(b"POST /upload HTTP/1.1\r\nHost: s\r\nTransfer-Encoding: chunked\r\n\r\n2801\r\n")
+        .await;
+    connection.send(&[body.as_slice(), b"x\r\n0\r\n\r\n"].concat()).await;
+    connection.answer(false).await.is(413);
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_431() {
+    let site = Plan::new().file("public/index.html", "x").set("limits.head = '4K'").start().await;
+    let mut connection = site.connect().await;
+    let large = format!("X: {}", "y".repeat(5000));
+    connection.ask_with("GET", "/", &[&large], b"").await.is(431);
+    assert!(connection.is_closed(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_end_is_408() {
+    let site =
+        Plan::new().file("public/index.html", "x").set("limits.head-time = '300ms'").start().await;
+    let mut connection = site.connect().await;
+    connection.send(b"GET / HTTP/1.1\r\nHost: s\r\nX-").await;
+    connection.answer(false).await.is(408);
+    assert!(connection.is_closed(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed() {
+    let site =
+        Plan::new().file("public/index.html", "x").set("limits.idle-time = '200ms'").start().await;
+    let mut connection = site.connect().await;
+    connection.ask("GET", "/", b"").await.shows("x");
+    assert!(connection.is_closed(PATIENCE).await);
+}
+
+#[tokio::test]
+async fn a_silent_application_is_504() {
+    let site = Plan::new().wsgi("hello").set("site.response-time = '300ms'").start().await;
+    site.get("/wait/x").await.is(504);
+    site.make("release-x");
+    site.get("/").await.shows("hello");
+}
+
+#[tokio::test]
+async fn a_client_that_vanishes_leaves_the_site_well() {
+    let site = Plan::new().wsgi("hello").start().await;
+    for path in ["/upload", "/download/512"] {
+        let mut connection = site.connect().await;
+        let request = format!("POST {path} HTTP/1.1\r\nHost: s\r\nContent-Length: 100000\r\n\r\n");
+        connection.send(request.as_bytes()).await;
+        connection.send(&[b'x'; 1000]).await;
+        drop(connection);
+    }
+    let mut connection = site.connect().await;
+    connection.send(b"GET /download/4096 HTTP/1.1\r\nHost: s\r\n\r\n").await;
+    assert!(!connection.is_closed(Duration::from_millis(10)).await);
+    drop(connection);
+    site.get("/").await.shows("hello");
+    crate::site::until("nothing is under way", || site.status()["under-way"] == 0).await;
+}
+
+#[tokio::test]
+async fn error_pages_of_the_site_are_shown() {
+    let site = Plan::new()
+        .file("public/index.html", "x")
+        .file("errors/404.html", "our own page")
+        .start()
+        .await;
+    let answer = site.get("/missing").await;
+    assert_eq!((answer.status, answer.text().as_str()), (404, "our own page"));
+    let mut connection = site.connect().await;
+    let answer = connection.ask_with("GET", "/missing", &["Accept: application/json"], b"").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.field("content-type").unwrap().contains("json"), "{answer:?}");
+}
