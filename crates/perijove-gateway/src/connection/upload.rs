@@ -30,6 +30,8 @@ pub(super) struct Upload {
     left: Left,
     /// What of `100 Continue` is to be written before the client sends anything.
     invitation: &'static [u8],
+    /// The client waited for the invitation, and it is too late for it.
+    is_uninvited: bool,
 }
 
 /// What is still to come.
@@ -66,6 +68,9 @@ struct State {
     is_wanted: bool,
     is_over: bool,
     reader: Option<Waker>,
+    /// Of the connection, when it has nothing to do until a piece is wanted: the reader may be
+    /// another task.
+    pump: Option<Waker>,
 }
 
 impl Place {
@@ -94,6 +99,11 @@ impl Source for Incoming {
             return Poll::Ready(None);
         }
         state.is_wanted = true;
+        if let Some(pump) = state.pump.take()
+            && !pump.will_wake(context.waker())
+        {
+            pump.wake();
+        }
         match &mut state.reader {
             Some(reader) => reader.clone_from(context.waker()),
             None => state.reader = Some(context.waker().clone()),
@@ -129,7 +139,7 @@ pub(super) fn begin(head: &Head, buffer: &mut BytesMut) -> (Body, Option<Upload>
     };
     let body = Body::Stream(Box::new(Incoming { place: place.clone(), left: known }));
     let invitation = if is_waiting { CONTINUE } else { &[] };
-    (body, Some(Upload { place, left, invitation }))
+    (body, Some(Upload { place, left, invitation, is_uninvited: false }))
 }
 
 impl Upload {
@@ -141,8 +151,9 @@ impl Upload {
         context: &mut Context<'_>,
     ) -> Pump {
         {
-            let state = self.place.lock();
+            let mut state = self.place.lock();
             if !state.is_wanted || state.is_over {
+                state.pump = Some(context.waker().clone());
                 return Pump::Idle;
             }
         }
@@ -198,7 +209,21 @@ impl Upload {
             Left::Chunked(_) => true,
             Left::Nothing { is_broken } => !is_broken,
         };
-        is_short && self.invitation.is_empty()
+        is_short && self.invitation.is_empty() && !self.is_uninvited
+    }
+
+    /// The answer begins: an invitation would stand amid it. What of one was written in part must
+    /// be finished before.
+    pub(super) fn uninvite(&mut self) -> &'static [u8] {
+        let rest = std::mem::take(&mut self.invitation);
+        self.is_uninvited |= rest.len() == CONTINUE.len();
+        if self.is_uninvited { &[] } else { rest }
+    }
+
+    /// Whether the client may or may not send the body, so that what follows is not known to be
+    /// the next request.
+    pub(super) fn is_uninvited(&self) -> bool {
+        self.is_uninvited
     }
 
     /// Reads a piece and drops it: how many bytes it had, or that the body is over.

@@ -52,6 +52,27 @@ async fn an_upload_is_asked_for_when_it_is_wanted() {
 }
 
 #[tokio::test]
+async fn an_upload_is_not_asked_for_amid_an_answer() {
+    let early = upstream(async |mut wire| {
+        wire.head().await;
+        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
+        assert_eq!(wire.take(5).await, b"hello");
+        wire.send("again").await;
+    });
+    let site = Site::new().route("/", early.await).start();
+    let mut client = site.connect().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        .await;
+    let head = client.head().await;
+    // Whether the client will send the body is not known: nothing may follow it.
+    assert_eq!((head.status(), head.get("connection")), (200, Some("close")));
+    assert_eq!(client.take(5).await, b"first");
+    client.send("hello").await;
+    assert_eq!(client.rest().await, "again");
+}
+
+#[tokio::test]
 async fn an_upload_nobody_wants_is_not_asked_for() {
     let refusing = upstream(async |mut wire| {
         wire.head().await;

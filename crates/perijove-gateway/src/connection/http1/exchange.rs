@@ -62,7 +62,7 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
         },
         Err(fault) => (connection.door.refuse(&fault, Some(&head), &request_id), fault.closes),
     };
-    let mut reply = Reply::begin(connection, Some(&head), answer, (is_last, upload.as_ref()));
+    let mut reply = Reply::begin(connection, Some(&head), answer, (is_last, upload.as_mut()));
     let end = poll_fn(|context| reply.sending.poll(connection, &mut upload, context)).await;
     connection.watch.disarm();
     reply.log(entry, end);
@@ -77,7 +77,13 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
             closing::linger(connection).await;
             After::Closed
         }
-        _ if reply.is_last => After::Closed,
+        _ if reply.is_last => {
+            // What the client has sent ahead must not reset the connection under the answer.
+            if !connection.buffer.is_empty() {
+                closing::linger(connection).await;
+            }
+            After::Closed
+        }
         _ => After::Next,
     }
 }
@@ -111,17 +117,22 @@ impl Reply {
         connection: &Connection,
         head: Option<&Head>,
         answer: Response,
-        (is_last, upload): (bool, Option<&Upload>),
+        (is_last, mut upload): (bool, Option<&mut Upload>),
     ) -> Self {
         let wire = Wire::of(&answer, head);
-        let stays =
-            |upload: &Upload| upload.is_done() || !upload.is_abandoned() || upload.is_drainable();
+        let mut out = Outgoing::new();
+        if let Some(upload) = &mut upload {
+            out.small().extend_from_slice(upload.uninvite());
+        }
+        let stays = |upload: &Upload| {
+            let is_wanted = !upload.is_abandoned() && !upload.is_uninvited();
+            upload.is_done() || is_wanted || upload.is_drainable()
+        };
         let is_last = is_last
             || wire == Wire::Close
             || !head.is_some_and(Head::keep_alive)
             || watch::is_draining()
-            || !upload.is_none_or(stays);
-        let mut out = Outgoing::new();
+            || !upload.as_deref().is_none_or(stays);
         push_head(out.small(), &answer, head, &connection.door, (wire, is_last));
         let sending = Sending::begin(out, (answer.body, wire), &connection.stream);
         Self { sending, status: answer.status, is_last }
