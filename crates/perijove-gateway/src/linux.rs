@@ -10,7 +10,11 @@ use std::{
 use rustix::{
     cmsg_space,
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
-    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg},
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg,
+        sockopt::set_tcp_quickack,
+    },
+    pipe::{PipeFlags, SpliceFlags, pipe_with, splice},
     time::{ClockId, clock_gettime},
 };
 
@@ -66,3 +70,50 @@ pub(crate) fn receive(
     }
     Ok(received.bytes)
 }
+
+/// Has what has come acknowledged now rather than with the next answer.
+pub(crate) fn acknowledge(socket: impl AsFd) {
+    // Where this fails, the peer waits a moment longer.
+    let _ = set_tcp_quickack(socket, true);
+}
+
+/// A pipe that carries bytes from socket to socket without bringing them here.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    output: OwnedFd,
+    input: OwnedFd,
+    length: usize,
+}
+
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (output, input) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Self { output, input, length: 0 })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Takes what has come to a socket; 0 at its end. The pipe must be empty, so that `WouldBlock`
+    /// can only mean that nothing has come.
+    pub(crate) fn fill(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        let count = splice(socket, None, &self.input, None, PIPED, FLAGS)?;
+        self.length += count;
+        Ok(count)
+    }
+
+    /// Gives what it holds to a socket, as far as that takes it.
+    pub(crate) fn empty_into(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        let count = splice(&self.output, None, socket, None, self.length, FLAGS)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.length -= count;
+        Ok(count)
+    }
+}
+
+/// Bytes moved at once at most.
+const PIPED: usize = 1 << 20;
+const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);

@@ -79,3 +79,38 @@ pub(crate) fn receive(
     }
     Ok(received.bytes)
 }
+
+pub(crate) fn acknowledge(_: impl AsFd) {}
+
+/// A buffer in place of a pipe.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Pipe {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { bytes: Vec::new(), start: 0 })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.bytes.len()
+    }
+
+    pub(crate) fn fill(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        self.bytes.resize(64 << 10, 0);
+        self.start = 0;
+        let (_, count) = rustix::net::recv(socket, &mut *self.bytes, RecvFlags::DONTWAIT)
+            .inspect_err(|_| self.bytes.clear())?;
+        self.bytes.truncate(count);
+        Ok(count)
+    }
+
+    pub(crate) fn empty_into(&mut self, socket: impl AsFd) -> io::Result<usize> {
+        let rest = self.bytes.get(self.start..).unwrap_or_default();
+        let count = rustix::net::send(socket, rest, SendFlags::empty())?;
+        self.start += count;
+        Ok(count)
+    }
+}

@@ -16,6 +16,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+pub(crate) use upgrade::Farewell;
 pub use upgrade::Tunnel;
 pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
 
@@ -25,6 +26,7 @@ use crate::{
 
 use headers::{AnswerFields, Onward};
 use retry::{Failure, Retries};
+use upgrade::Handshake;
 use upload::Upload;
 use upstreams::Unavailable;
 
@@ -36,8 +38,11 @@ pub(crate) async fn forward(
     request: Request,
     route: &Arc<Route>,
 ) -> Result<Response, Fault> {
+    let upload = Upload::new(request.body);
+    let has_body = upload.length() != Some(0);
     let mut errand = Errand {
-        upload: Upload::new(request.body),
+        handshake: Handshake::of(&request.head, has_body, &route.upgrades),
+        upload,
         head: request.head,
         client: request.client,
         rewrite: &route.rewrite,
@@ -54,6 +59,8 @@ struct Errand<'a> {
     head: Head,
     client: Client,
     upload: Upload,
+    /// Of a request that asks to be joined to the upstream.
+    handshake: Option<Handshake>,
     rewrite: &'a Rewrite,
     confinement: Option<&'a Confinement>,
     cookies: &'a CookieNames,

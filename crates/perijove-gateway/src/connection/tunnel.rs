@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::{
     Activity, Body, Client, Head, Question, Route, Verdict, access_log::Entry, buffers,
-    request::Upgrade,
+    proxy::Farewell, request::Upgrade,
 };
 
 use super::{
@@ -28,6 +28,8 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
     let Upgrade { answer, tunnel, route, head, client, ask_again } = upgrade;
     let mut out = Outgoing::new();
     push_head(out.small(), &answer, &head, &connection.door);
+    // It is counted before anybody can know that it stands.
+    let open = Open::new(&route);
     let mut sending = Sending::begin(out, (Body::Empty, Wire::Nothing), &connection.stream);
     let end = poll_fn(|context| sending.poll(&mut connection, &mut None, context)).await;
     connection.watch.disarm();
@@ -39,14 +41,16 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
     connection.buffer.clear();
     buffers::give_back(&mut connection.buffer);
     let Connection { stream, watch, .. } = connection;
-    let open = Open::new(&route);
-    tokio::select! {
-        () = tunnel.join(stream, leftover) => {}
-        () = refusal(&route, &head, &client, ask_again) => {
-            tracing::info!(request_id = &*client.request_id, "an open connection may not stay");
+    let farewell = async {
+        tokio::select! {
+            () = refusal(&route, &head, &client, ask_again) => {
+                tracing::info!(request_id = &*client.request_id, "an open connection may not stay");
+                Farewell::Refused
+            }
+            () = poll_fn(|context| watch.poll_drain(context)) => Farewell::Stopping,
         }
-        () = poll_fn(|context| watch.poll_drain(context)) => {}
-    }
+    };
+    tunnel.join(stream, leftover, farewell).await;
     drop(open);
     closing::log(entry, answer.status, 0);
 }

@@ -77,19 +77,17 @@ impl Header {
     /// Reads the header of a worker's frame off the front of `bytes`; `None` when more bytes are
     /// needed.
     pub(super) fn read(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
-        let Some([a, b, c, d, kind, flags, _, _, e, f, g, h]) = bytes.first_chunk::<HEADER>()
-        else {
-            return Ok(None);
-        };
+        let Some(header) = bytes.first_chunk::<HEADER>() else { return Ok(None) };
+        let [l0, l1, l2, l3, kind, flags, _, _, id0, id1, id2, id3] = *header;
         let kind = Kind::FROM_WORKER
             .into_iter()
-            .find(|known| *known as u8 == *kind)
-            .ok_or(FrameError::UnknownKind(*kind))?;
-        let length = u32::from_le_bytes([*a, *b, *c, *d]) as usize;
+            .find(|known| *known as u8 == kind)
+            .ok_or(FrameError::UnknownKind(kind))?;
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
         if length > LARGEST {
             return Err(FrameError::TooLong(length));
         }
-        let id = u32::from_le_bytes([*e, *f, *g, *h]);
+        let id = u32::from_le_bytes([id0, id1, id2, id3]);
         match u16::try_from(id) {
             Ok(id) if usize::from(id) < IDS => {
                 Ok(Some(Self { length, kind, is_last: flags & END != 0, id }))
@@ -99,11 +97,16 @@ impl Header {
     }
 
     fn bytes(self) -> [u8; HEADER] {
-        // Payloads are far below 4 GiB.
-        let [a, b, c, d] = (self.length as u32).to_le_bytes();
-        let [e, f] = self.id.to_le_bytes();
-        [a, b, c, d, self.kind as u8, u8::from(self.is_last) * END, 0, 0, e, f, 0, 0]
+        let [l0, l1, l2, l3] = number(self.length).to_le_bytes();
+        let [id0, id1] = self.id.to_le_bytes();
+        let flags = if self.is_last { END } else { 0 };
+        [l0, l1, l2, l3, self.kind as u8, flags, 0, 0, id0, id1, 0, 0]
     }
+}
+
+/// A length as it is sent. Whatever is longer than a frame is refused elsewhere.
+fn number(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 /// Appends a whole frame.
@@ -211,8 +214,7 @@ impl<'o> RequestWriter<'o> {
     pub(super) fn field(&mut self, name: &[u8], value: &[u8]) {
         let length = self.length(name);
         self.out.extend_from_slice(&length.to_le_bytes());
-        // Heads are far below 4 GiB; what is longer than a frame is found at the end.
-        self.out.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.out.extend_from_slice(&number(value.len()).to_le_bytes());
         let at = self.out.len();
         self.out.extend_from_slice(name);
         self.out.get_mut(at..).unwrap_or_default().make_ascii_lowercase();
@@ -253,9 +255,9 @@ pub(super) const RESPONSE_START: usize = 8;
 
 /// Reads the start of a `RESPONSE`: the status, and how many bytes of fields follow.
 pub(super) fn read_response(payload: &[u8]) -> Option<(u16, usize)> {
-    let [a, b, _, _, c, d, e, f] = payload.first_chunk::<RESPONSE_START>()?;
-    let fields = u32::from_le_bytes([*c, *d, *e, *f]);
-    Some((u16::from_le_bytes([*a, *b]), fields as usize))
+    let (status, rest) = payload.split_first_chunk::<2>()?;
+    let fields = rest.get(2..)?.first_chunk::<4>()?;
+    Some((u16::from_le_bytes(*status), u32::from_le_bytes(*fields) as usize))
 }
 
 /// Reads the payload of `FILE`: offset and length.

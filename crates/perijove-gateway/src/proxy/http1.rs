@@ -20,15 +20,16 @@ use super::{
     dial::dial,
     pool,
     retry::{Failure, Stale, is_idempotent},
+    upgrade::Tunnel,
     upload::Upload,
     upstreams::Slot,
 };
 use crate::{Body, FieldBlock, Response, error::Fault, stream::Socket};
 
 use answer::AnswerHead;
-pub(super) use answer::{Framing, Malformed, RawHead, read_head};
+use answer::Framing;
+pub(super) use answer::{Malformed, RawHead};
 use receive::Receiving;
-pub(super) use send::request_head;
 use send::{SendError, Sending};
 
 /// How long a client that waits for `100 Continue` is kept waiting for an upstream that may not
@@ -41,7 +42,9 @@ const MOST_INTERIM: usize = 32;
 /// the answer's body has come to its end.
 pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Response, Failure> {
     let is_safe = is_idempotent(errand.head.method());
-    if let Some(socket) = pool::take(slot.member(), is_safe) {
+    if errand.handshake.is_none()
+        && let Some(socket) = pool::take(slot.member(), is_safe)
+    {
         match attempt(errand, socket, &slot, true).await {
             Err(Attempt::Stale { is_written, .. }) if errand.stale(is_written).may_repeat() => {
                 errand.upload.rewind();
@@ -140,7 +143,9 @@ impl Talk {
         loop {
             self.poll_send(errand, context)?;
             match self.parse(errand)? {
-                Some(head) if head.status >= 200 => return Poll::Ready(Ok(head)),
+                Some(head) if head.status >= 200 || head.status == 101 => {
+                    return Poll::Ready(Ok(head));
+                }
                 Some(head) => {
                     if head.status == 100 {
                         self.sending.release();
@@ -188,13 +193,15 @@ impl Talk {
     fn parse(&mut self, errand: &Errand<'_>) -> Result<Option<AnswerHead>, Attempt> {
         let head = answer::read(&mut self.buffer, errand.answer_fields())
             .map_err(|error| Attempt::Failed(malformed(error)))?;
-        let fault = |what| Err(Attempt::Failed(malformed(Malformed(what))));
-        match &head {
-            Some(head) if head.status == 101 => return fault("an upgrade that nobody asked for"),
-            Some(head) if head.status < 200 => self.interim += 1,
-            _ => {}
-        }
-        if self.interim > MOST_INTERIM { fault("too many interim answers") } else { Ok(head) }
+        let Some(AnswerHead { status: 100..200, switched, .. }) = &head else { return Ok(head) };
+        self.interim += 1;
+        let checked = match (switched, &errand.handshake) {
+            (Some(switched), Some(handshake)) => handshake.check(switched),
+            (Some(_), None) => Err(Malformed("an upgrade that nobody asked for")),
+            (None, _) if self.interim > MOST_INTERIM => Err(Malformed("too many interim answers")),
+            (None, _) => Ok(()),
+        };
+        checked.map(|()| head).map_err(|error| Attempt::Failed(malformed(error)))
     }
 
     /// Ready when the upstream has been silent for too long. The time that we wait for the client
@@ -237,12 +244,17 @@ fn finish(
     slot: Slot,
     result: Result<Answered, Attempt>,
 ) -> Result<Response, Failure> {
-    let Answered { head, talk } = match result {
+    let Answered { mut head, talk } = match result {
         Ok(answered) => answered,
         Err(Attempt::Stale { fault, .. } | Attempt::Failed(fault)) => {
             return Err(Failure::Final(fault));
         }
     };
+    let fields = FieldBlock::from_checked(std::mem::take(&mut head.fields));
+    if let (101, Some(handshake)) = (head.status, &errand.handshake) {
+        let tunnel = Tunnel::new(talk.socket, talk.buffer.freeze(), handshake, slot);
+        return Ok(Response { status: 101, fields, body: Body::Tunnel(Box::new(tunnel)) });
+    }
     let is_sent = talk.sending.is_over() && talk.broken.is_none();
     let time = errand.response_time;
     let mut receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
@@ -255,7 +267,6 @@ fn finish(
         }
         receiving.into_body()
     });
-    let fields = FieldBlock::from_checked(head.fields);
     Ok(Response { status: head.status, fields, body })
 }
 

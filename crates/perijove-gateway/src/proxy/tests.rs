@@ -5,6 +5,7 @@ mod http1;
 
 use std::{
     collections::VecDeque,
+    fmt::Write,
     path::PathBuf,
     sync::Arc,
     task::{Context, Poll},
@@ -168,7 +169,7 @@ async fn text(mut body: Body) -> String {
     while let Some(piece) = next(&mut body).await {
         match piece {
             Ok(piece) => text.push_str(std::str::from_utf8(&piece).unwrap()),
-            Err(error) => text.push_str(&format!("! {error}")),
+            Err(error) => write!(text, "! {error}").unwrap(),
         }
     }
     text

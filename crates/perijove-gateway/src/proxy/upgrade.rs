@@ -1,21 +1,79 @@
-//! An upgraded connection: the upstream's half, until the client's is joined to it.
+//! An upgraded connection: the handshake with the upstream, and the joining of both halves.
+
+mod flow;
+mod handshake;
+mod pipes;
+mod relay;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::stream::Stream;
+use super::upstreams::Slot;
+use crate::stream::{Socket, Stream};
+
+pub(super) use handshake::{Handshake, Switched};
+use relay::Relay;
 
 /// The upstream's half of an upgraded connection, in an answer of status 101.
 ///
 /// The connection writes the head of the 101, then awaits [`Tunnel::join`]. It counts the
-/// connection in the route's `Activity`, asks the route's guard again as often as the pass says,
-/// and drops the future when the answer has turned to no or the gateway stops.
-#[derive(Debug)]
-pub struct Tunnel {}
+/// connection in the route's `Activity` and asks the route's guard again as often as the pass says.
+pub struct Tunnel {
+    socket: Arc<Socket>,
+    /// What the upstream sent behind the head of its answer.
+    early: Bytes,
+    is_websocket: bool,
+    /// Held for as long as the connection stands.
+    slot: Slot,
+}
+
+/// Why we end an upgraded connection that both sides would keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// The guard no longer lets it stand.
+    Refused,
+    /// The gateway stops.
+    Stopping,
+}
 
 impl Tunnel {
-    /// Carries bytes both ways until both sides have ended. `leftover` came from the client behind
-    /// the request's head.
-    pub(crate) async fn join(self, client: Stream, leftover: Bytes) {
-        todo!("{client:?}{leftover:?}")
+    pub(super) fn new(
+        socket: Arc<Socket>,
+        early: Bytes,
+        handshake: &Handshake,
+        slot: Slot,
+    ) -> Self {
+        Self { socket, early, is_websocket: handshake.is_websocket(), slot }
+    }
+
+    /// Carries bytes both ways until both sides have ended, or there is reason for a farewell.
+    /// `leftover` came from the client behind the request's head.
+    pub(crate) async fn join(
+        self,
+        client: Stream,
+        leftover: Bytes,
+        farewell: impl Future<Output = Farewell>,
+    ) {
+        let Self { socket, early, is_websocket, slot } = self;
+        let Some(socket) = Arc::into_inner(socket) else { return };
+        let mut relay = Relay::new(client, Stream::Plain(socket), leftover, early);
+        let farewell = tokio::select! {
+            () = std::future::poll_fn(|context| relay.poll(context)) => return,
+            () = slot.member().failed().cancelled() => return,
+            farewell = farewell => farewell,
+        };
+        if is_websocket {
+            // Boxed: it is rare, and the relay should be small.
+            Box::pin(relay.close(farewell)).await;
+        }
+    }
+}
+
+impl fmt::Debug for Tunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel").field("slot", &self.slot).finish_non_exhaustive()
     }
 }

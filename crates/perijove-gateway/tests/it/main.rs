@@ -15,6 +15,8 @@ mod errors;
 mod http2;
 mod limits;
 mod listeners;
+mod proxy_http1;
+mod proxy_upgrade;
 mod requests;
 mod site;
 mod static_files;

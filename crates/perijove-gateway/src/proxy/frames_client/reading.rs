@@ -199,7 +199,8 @@ impl Reading {
             return Ok(());
         }
         let file = FileBody { file: Arc::new(File::from(file)), offset, length };
-        state.file(header.id, file, header.is_last)
+        state.file(header.id, file, header.is_last);
+        Ok(())
     }
 
     /// A frame that is not there as a whole: what carries a large body is passed on while it

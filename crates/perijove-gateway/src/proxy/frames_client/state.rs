@@ -111,8 +111,9 @@ impl State {
         let id = match self.free.pop() {
             Some(id) => id,
             None if self.entries.len() < IDS => {
+                let id = u16::try_from(self.entries.len()).ok()?;
                 self.entries.push(Entry::new(now));
-                self.entries.len() as u16 - 1
+                id
             }
             None => return None,
         };
@@ -205,7 +206,7 @@ impl State {
     /// Lets as many bytes come as were taken.
     fn grant(&mut self, id: u16, taken: usize) {
         let Some(entry) = self.entry(id) else { return };
-        entry.owed += taken as u32;
+        entry.owed = entry.owed.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
         if entry.owed >= GRANT && !entry.is_over {
             let bytes = std::mem::take(&mut entry.owed);
             entry.allowance += bytes;
@@ -218,7 +219,7 @@ impl State {
     pub(super) fn close(&mut self, mut ending: impl FnMut(u16) -> Ending) {
         self.is_closed = true;
         self.driver = None;
-        for id in 0..self.entries.len() as u16 {
+        for id in 0..u16::try_from(self.entries.len()).unwrap_or(u16::MAX) {
             let Some(entry) = self.entry(id) else { continue };
             if entry.is_left {
                 self.free(id);
@@ -253,13 +254,12 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn file(&mut self, id: u16, file: FileBody, is_last: bool) -> Heard {
-        let Some(entry) = self.entry(id) else { return Ok(()) };
+    pub(super) fn file(&mut self, id: u16, file: FileBody, is_last: bool) {
+        let Some(entry) = self.entry(id) else { return };
         if !entry.is_left && file.length > 0 {
             entry.pieces.push_back(Piece::File(file));
         }
         self.hear_last(id, is_last);
-        Ok(())
     }
 
     pub(super) fn credit(&mut self, id: u16, bytes: u32) {

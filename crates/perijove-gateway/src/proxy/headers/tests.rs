@@ -4,7 +4,7 @@ use bytes::BytesMut;
 use proptest::prelude::*;
 
 use super::{AnswerFields, HostName, Kind, Onward, kind, push_forwarded};
-use crate::{Client, Confinement, CookieNames, Head, Rewrite, Scheme, Secret};
+use crate::{Client, Confinement, CookieNames, Head, HeadLimits, Rewrite, Scheme, Secret};
 
 fn client(address: Option<&str>) -> Client {
     Client {
@@ -143,10 +143,10 @@ fn host_is_what_was_asked_for() {
     assert_eq!(host(&inner, HostName::AsClientNamed), ["example.com"]);
     let spelled = head(&[("Host", "Example.COM")]);
     assert_eq!(host(&spelled, HostName::AsClientNamed), ["Example.COM"]);
-    let old = Head::parse(&mut b"GET / HTTP/1.0\r\n\r\n"[..].into(), Default::default());
+    let old = Head::parse(&mut b"GET / HTTP/1.0\r\n\r\n"[..].into(), HeadLimits::default());
     assert_eq!(host(&old.unwrap().unwrap(), HostName::AsReceived), ["example.com"]);
     let absolute = b"GET http://named/x HTTP/1.1\r\nHost: named\r\n\r\n"[..].into();
-    let absolute = Head::parse(&mut { absolute }, Default::default()).unwrap().unwrap();
+    let absolute = Head::parse(&mut { absolute }, HeadLimits::default()).unwrap().unwrap();
     assert_eq!(host(&absolute, HostName::AsReceived), ["named"]);
 }
 

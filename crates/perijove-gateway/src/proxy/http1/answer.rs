@@ -5,7 +5,7 @@ use std::{mem::MaybeUninit, time::Duration};
 use bytes::{Buf, BytesMut};
 use thiserror::Error;
 
-use crate::proxy::headers::AnswerFields;
+use crate::proxy::{headers::AnswerFields, upgrade::Switched};
 
 /// Bytes of a head.
 const MOST_BYTES: usize = 128 << 10;
@@ -28,11 +28,13 @@ pub(super) struct AnswerHead {
     pub(super) framing: Framing,
     /// For how long the connection may be kept after the body; `None` when it ends with it.
     pub(super) keep: Option<Duration>,
+    /// Of a 101.
+    pub(super) switched: Option<Box<Switched>>,
 }
 
 /// How the end of an answer's body is known (RFC 9112 6.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum Framing {
+pub(super) enum Framing {
     None,
     Length(u64),
     Chunked,
@@ -42,7 +44,7 @@ pub(in crate::proxy) enum Framing {
 /// A head as it came, for a moment.
 #[derive(Debug)]
 pub(in crate::proxy) struct RawHead<'a> {
-    pub(in crate::proxy) status: u16,
+    status: u16,
     /// 0 for HTTP/1.0, 1 for HTTP/1.1.
     version: u8,
     fields: &'a [httparse::Header<'a>],
@@ -58,7 +60,7 @@ pub(super) fn read(
 
 /// Lets `look` see a complete head, and takes it off the front of `buffer`; `None` when more bytes
 /// are needed.
-pub(in crate::proxy) fn read_head<R>(
+fn read_head<R>(
     buffer: &mut BytesMut,
     look: impl FnOnce(RawHead<'_>) -> R,
 ) -> Result<Option<R>, Malformed> {
@@ -83,9 +85,7 @@ pub(in crate::proxy) fn read_head<R>(
 }
 
 impl<'a> RawHead<'a> {
-    pub(in crate::proxy) fn fields(
-        &self,
-    ) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone + use<'a> {
+    fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone + use<'a> {
         self.fields.iter().map(|field| (field.name.as_bytes(), field.value))
     }
 
@@ -104,11 +104,12 @@ impl<'a> RawHead<'a> {
     fn judge(&self, rules: AnswerFields<'_>) -> Result<AnswerHead, Malformed> {
         let framing = self.framing(rules.is_head)?;
         let mut fields = BytesMut::with_capacity(256);
-        if self.status >= 200 {
+        let switched = (self.status == 101).then(|| Box::new(Switched::read(self)));
+        if self.status >= 200 || switched.is_some() {
             rules.collect(self.fields(), &mut fields);
         }
         let keep = self.keep().filter(|_| framing != Framing::UntilClose);
-        Ok(AnswerHead { status: self.status, fields, framing, keep })
+        Ok(AnswerHead { status: self.status, fields, framing, keep, switched })
     }
 
     fn framing(&self, is_head: bool) -> Result<Framing, Malformed> {
@@ -211,8 +212,8 @@ mod tests {
             "200 OK\nContent-Length: 99999999999999999999",
             Err("Content-Length is not a number"),
         );
-        let misplaced = Err("Transfer-Encoding where it cannot be");
-        check("200 OK\nContent-Length: 5\nTransfer-Encoding: chunked", misplaced);
+        let misplaced = "Transfer-Encoding where it cannot be";
+        check("200 OK\nContent-Length: 5\nTransfer-Encoding: chunked", Err(misplaced));
         check(
             "200 OK\nTransfer-Encoding: gzip, chunked",
             Err("a Transfer-Encoding other than chunked"),
@@ -225,7 +226,7 @@ mod tests {
         check("700 What", Err("the status is not one of HTTP"));
         check("200 OK\nbro ken: x", Err("the status line or a field is broken"));
         let old = head(false, "HTTP/1.0 200 OK\nTransfer-Encoding: chunked\n\nrest");
-        assert_eq!(old.map_err(|error| error.0).unwrap_err(), misplaced.unwrap_err());
+        assert_eq!(old.map_err(|error| error.0).unwrap_err(), misplaced);
     }
 
     #[test]

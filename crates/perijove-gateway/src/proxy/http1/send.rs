@@ -53,6 +53,11 @@ impl Sending {
         let upload = &errand.upload;
         let is_held = errand.head.expects_continue() && upload.is_stream();
         let mut head = request_head(errand);
+        if let Some(handshake) = &errand.handshake {
+            for part in [b"Connection: Upgrade\r\nUpgrade: ", handshake.protocol(), b"\r\n"] {
+                head.extend_from_slice(part);
+            }
+        }
         let framing = match upload.length() {
             Some(0) => {
                 if matches!(errand.head.method(), "POST" | "PUT" | "PATCH") {
@@ -186,7 +191,7 @@ impl Sending {
 }
 
 /// The request line and the fields that go on, without framing and without the empty line.
-pub(in crate::proxy) fn request_head(errand: &Errand<'_>) -> Vec<u8> {
+fn request_head(errand: &Errand<'_>) -> Vec<u8> {
     let mut head = Vec::with_capacity(1024);
     head.extend_from_slice(errand.head.method().as_bytes());
     head.push(b' ');

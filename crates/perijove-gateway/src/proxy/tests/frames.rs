@@ -118,7 +118,7 @@ impl Worker {
     }
 
     async fn send(&mut self, kind: u8, is_last: bool, id: u16, payload: &[u8]) {
-        let mut frame = (payload.len() as u32).to_le_bytes().to_vec();
+        let mut frame = u32::try_from(payload.len()).unwrap().to_le_bytes().to_vec();
         frame.extend_from_slice(&[kind, is_last.into(), 0, 0]);
         frame.extend_from_slice(&u32::from(id).to_le_bytes());
         frame.extend_from_slice(payload);
@@ -127,13 +127,13 @@ impl Worker {
 
     async fn respond(&mut self, id: u16, fields: &str, body: &[u8], is_last: bool) {
         let mut payload = vec![200, 0, 0, 0];
-        payload.extend_from_slice(&(fields.len() as u32).to_le_bytes());
+        payload.extend_from_slice(&u32::try_from(fields.len()).unwrap().to_le_bytes());
         payload.extend_from_slice(fields.as_bytes());
         payload.extend_from_slice(body);
         self.send(RESPONSE, is_last, id, &payload).await;
     }
 
-    async fn send_file(&mut self, id: u16, is_last: bool, file: &File, offset: u64, length: u64) {
+    fn send_file(&mut self, id: u16, is_last: bool, file: &File, offset: u64, length: u64) {
         let mut frame = vec![16, 0, 0, 0, FILE, is_last.into(), 0, 0];
         frame.extend_from_slice(&u32::from(id).to_le_bytes());
         frame.extend_from_slice(&offset.to_le_bytes());
@@ -528,15 +528,15 @@ async fn files_are_sent_by_the_gateway() {
         let mut worker = Worker::accept(&listener).await;
         let id = worker.enter().await.id;
         worker.respond(id, "Content-Length: 5\r\n", b"", false).await;
-        worker.send_file(id, true, &file, 2, 5).await;
+        worker.send_file(id, true, &file, 2, 5);
         let id = worker.enter().await.id;
         worker.respond(id, "", b"a", false).await;
-        worker.send_file(id, false, &file, 0, 3).await;
+        worker.send_file(id, false, &file, 0, 3);
         worker.send(BODY, false, id, b"b").await;
-        worker.send_file(id, true, &file, 9, 1).await;
+        worker.send_file(id, true, &file, 9, 1);
         let id = worker.enter().await.id;
         worker.respond(id, "", b"a", false).await;
-        worker.send_file(id, true, &directory, 0, 1).await;
+        worker.send_file(id, true, &directory, 0, 1);
         worker
     };
     let client = async {

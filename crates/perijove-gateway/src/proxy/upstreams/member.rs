@@ -3,16 +3,17 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{sync::Notify, time::Instant};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Upstream, UpstreamId, Upstreams};
+use crate::clock;
 
 /// For how long an upstream that could not be reached is asked only if there is no other.
 const REST: Duration = Duration::from_millis(500);
@@ -26,7 +27,7 @@ pub(crate) struct Member {
     width: AtomicUsize,
     busy: AtomicUsize,
     is_open: AtomicBool,
-    /// Milliseconds of [`clock`] until which it is asked last; 0 for one that was reached.
+    /// By [`clock::now`], until which it is asked last; 0 for one that was reached.
     rests_until: AtomicU64,
     is_failed: AtomicBool,
     /// Cancelled when it was taken out, dead or alive.
@@ -110,7 +111,7 @@ impl Member {
 
     /// Notes that it could not be reached.
     pub(crate) fn rest(&self) {
-        self.rests_until.store(clock() + REST.as_millis() as u64, Ordering::Relaxed);
+        self.rests_until.store(clock::now() + clock::milliseconds(REST), Ordering::Relaxed);
     }
 
     /// Notes that it was reached.
@@ -127,7 +128,7 @@ impl Member {
     fn rests(&self) -> bool {
         match self.rests_until() {
             0 => false,
-            until => clock() < until,
+            until => clock::now() < until,
         }
     }
 
@@ -215,10 +216,4 @@ impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Slot").field(&self.member.id.0).finish()
     }
-}
-
-/// Milliseconds since the first use, never 0.
-fn clock() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }

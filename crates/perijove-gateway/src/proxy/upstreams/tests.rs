@@ -153,6 +153,23 @@ async fn one_that_leaves_is_drained_when_its_last_request_ends() {
     upstreams.drained(old).await;
 }
 
+/// Takes and gives back, again and again, from several tasks of one thread.
+async fn crowd(upstreams: Arc<Upstreams>) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..8 {
+        let upstreams = upstreams.clone();
+        tasks.spawn(async move {
+            for _ in 0..100 {
+                let slot = upstreams.take().await.unwrap();
+                assert!(upstreams.load().0 <= 3);
+                tokio::task::yield_now().await;
+                drop(slot);
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
 #[test]
 fn threads_share_a_narrow_set_without_losing_a_place() {
     let upstreams = set(64, Duration::from_secs(60));
@@ -160,23 +177,8 @@ fn threads_share_a_narrow_set_without_losing_a_place() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let runtime =
-                    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-                runtime.block_on(async {
-                    let mut tasks = JoinSet::new();
-                    for _ in 0..8 {
-                        let upstreams = upstreams.clone();
-                        tasks.spawn(async move {
-                            for _ in 0..100 {
-                                let slot = upstreams.take().await.unwrap();
-                                assert!(upstreams.load().0 <= 3);
-                                tokio::task::yield_now().await;
-                                drop(slot);
-                            }
-                        });
-                    }
-                    tasks.join_all().await;
-                });
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+                runtime.unwrap().block_on(crowd(upstreams.clone()));
             });
         }
     });

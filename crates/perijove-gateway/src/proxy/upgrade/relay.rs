@@ -1,0 +1,132 @@
+//! Both directions of an upgraded connection.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use super::{Farewell, flow::Flow};
+use crate::{
+    proxy::wire::with_scratch,
+    stream::{Socket, Stream},
+};
+
+/// After one side's end, the longest silence of the other.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long a client is given to take the last message.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// When the first question goes to a peer that is silent, and how often it is repeated.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+#[derive(Debug)]
+pub(super) struct Relay {
+    client: Stream,
+    upstream: Stream,
+    up: Flow,
+    down: Flow,
+    /// After one side's end.
+    silence: Option<Pin<Box<Sleep>>>,
+    /// Bytes carried when the silence began.
+    carried: u64,
+}
+
+impl Relay {
+    /// `leftover` came from the client, `early` from the upstream.
+    pub(super) fn new(client: Stream, upstream: Stream, leftover: Bytes, early: Bytes) -> Self {
+        keep_alive(client.socket());
+        keep_alive(upstream.socket());
+        let is_tcp = matches!(upstream.socket(), Socket::Tcp(_));
+        Self {
+            client,
+            upstream,
+            up: Flow::new(leftover, false),
+            down: Flow::new(early, is_tcp),
+            silence: None,
+            carried: 0,
+        }
+    }
+
+    /// Ready when the connection is over: both sides have ended, one has broken, or one has ended
+    /// and the other is silent.
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let up = self.up.poll(&mut self.client, &mut self.upstream, context);
+        let down = self.down.poll(&mut self.upstream, &mut self.client, context);
+        match (up, down) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(())))
+            | (Poll::Ready(Err(_)), _)
+            | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+            _ if self.up.is_over() || self.down.is_over() => self.poll_silence(context),
+            _ => Poll::Pending,
+        }
+    }
+
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let carried = self.up.carried + self.down.carried;
+        let has_moved = std::mem::replace(&mut self.carried, carried) != carried;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
+        if has_moved {
+            silence.as_mut().reset(Instant::now() + SILENCE);
+        }
+        silence.as_mut().poll(context)
+    }
+
+    /// Tells the client of a websocket why it ends, if it is not amid a message, and waits a
+    /// moment for its end.
+    pub(super) async fn close(mut self, farewell: Farewell) {
+        // A close frame with a status code (RFC 6455 5.5.1, 7.4.1).
+        let frame = match farewell {
+            Farewell::Refused => [0x88, 2, 0x03, 0xf0],
+            Farewell::Stopping => [0x88, 2, 0x03, 0xe9],
+        };
+        if !self.down.is_at_rest() || self.down.is_over() {
+            return;
+        }
+        let mut frame = &frame[..];
+        let closing = std::future::poll_fn(|context| {
+            while !frame.is_empty() {
+                match ready!(Pin::new(&mut self.client).poll_write(context, frame)) {
+                    Ok(written @ 1..) => frame = frame.get(written..).unwrap_or_default(),
+                    _ => return Poll::Ready(()),
+                }
+            }
+            if ready!(Pin::new(&mut self.client).poll_shutdown(context)).is_err() {
+                return Poll::Ready(());
+            }
+            poll_end(&mut self.client, context)
+        });
+        // Whether or not it has answered: it was told.
+        drop(timeout(CLOSE_TIME, closing).await);
+    }
+}
+
+/// Reads on until the end: a connection that is closed with bytes unread is reset, and the last
+/// message may never arrive.
+fn poll_end(stream: &mut Stream, context: &mut Context<'_>) -> Poll<()> {
+    with_scratch(|scratch| {
+        loop {
+            let mut buffer = ReadBuf::new(scratch);
+            let read = ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    })
+}
+
+/// Lets the operating system find out when a peer is gone without a word.
+fn keep_alive(socket: &Socket) {
+    if let Socket::Tcp(stream) = socket {
+        let (time, interval) = KEEP_ALIVE;
+        let settings = TcpKeepalive::new().with_time(time).with_interval(interval);
+        // Where this fails, a dead peer is found out when something is sent to it.
+        drop(SockRef::from(stream).set_tcp_keepalive(&settings));
+    }
+}
