@@ -1,5 +1,6 @@
 //! Forwards requests to upstreams: choose one, rewrite fields, retry what is safe, join upgrades.
 
+mod ask;
 mod dial;
 mod frames;
 mod frames_client;
@@ -16,6 +17,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+pub use ask::ask;
 pub(crate) use upgrade::Farewell;
 pub use upgrade::Tunnel;
 pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};

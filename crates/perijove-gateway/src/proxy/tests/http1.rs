@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 
 use super::{OK, Peer, Stage, impatient, next, pieces, request, text};
-use crate::{Body, BodyError, Protocol, Upstream, UpstreamAddress, error::Whose};
+use crate::{Body, BodyError, Protocol, Request, Upstream, UpstreamAddress, ask, error::Whose};
 
 #[tokio::test]
 async fn a_request_passes_byte_for_byte_and_its_answer_comes_back() {
@@ -34,6 +34,38 @@ async fn a_request_passes_byte_for_byte_and_its_answer_comes_back() {
     assert!(matches!(answer.body, Body::Full(_)));
     assert_eq!(text(answer.body).await, "ok");
     assert_eq!(stage.upstreams.load(), (0, 0));
+}
+
+#[tokio::test]
+async fn questions_of_ours_say_and_hear_what_clients_do_not() {
+    let (stage, listener) = Stage::one();
+    let fields = [("Perijove-Question", "q"), ("Cookie", "a=1")];
+    let Request { head, client, .. } = request("GET", "/", &fields, Body::Empty);
+    let chunked = "HTTP/1.1 200 OK\r\nPerijove-User: ada\r\nSet-Cookie: a=1\r\n\
+        Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    let upstream = async {
+        let mut peer = Peer::accept(&listener).await;
+        let question = peer.answer(chunked).await;
+        assert!(question.contains("\r\nPerijove-Question: q\r\nCookie: a=1\r\n"));
+        peer.answer("HTTP/1.1 204 No Content\r\n\r\n").await;
+        peer.answer("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab").await;
+    };
+    let time = Duration::from_secs(60);
+    let client = async {
+        let answer = ask(&stage.upstreams, head.clone(), &client, time).await.unwrap();
+        assert_eq!(answer.fields.get("perijove-user"), Some(&b"ada"[..]));
+        assert!(answer.fields.contains("set-cookie"));
+        assert!(matches!(answer.body, Body::Full(body) if body == "ok"));
+        let answer = ask(&stage.upstreams, head.clone(), &client, time).await.unwrap();
+        assert!(matches!(answer.body, Body::Full(body) if body.is_empty()));
+        assert!(ask(&stage.upstreams, head.clone(), &client, time).await.is_none());
+        let nobody = Stage::new();
+        let soon = Duration::from_millis(20);
+        assert!(ask(&nobody.upstreams, head.clone(), &client, soon).await.is_none());
+        nobody.add("nobody", None);
+        assert!(ask(&nobody.upstreams, head, &client, time).await.is_none());
+    };
+    tokio::join!(upstream, client);
 }
 
 #[tokio::test]
