@@ -25,7 +25,7 @@ use key::{Key, Varying};
 use under_way::{Answered, UnderWay};
 
 /// How long the site may take over a question.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a yes to a GET is kept when the site does not say.
 const KEPT: Duration = Duration::from_secs(5);
 /// How often an open connection is asked about when the site does not say: with the time that a

@@ -194,6 +194,8 @@ impl Core {
         let confinement =
             Confinement::new(place.address.clone()).beside(front.site_cookies.clone());
         route.confinement = Some(Arc::new(confinement));
+        // Jupyter compares its base URL with what was sent, byte for byte.
+        route.reads_as_sent = true;
         self.routes.insert(None, &place.address, route);
         self.routes.insert(None, &own_pages(place), front.route());
         tracing::debug!(user = user.name(), address = place.address, "route inserted");

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use perijove_gateway::{Client, Head, Upstreams};
+use bytes::Bytes;
+use perijove_gateway::{Body, Client, Head, Upstreams, ask};
 
 use crate::{
-    authority::{Answer, Site},
+    authority::{Answer, PATIENCE, Site},
     spawn::Pending,
 };
 
@@ -24,8 +25,13 @@ impl Asked {
 impl Site for Asked {
     fn ask<'a>(&'a self, question: Head, client: &'a Client) -> Pending<'a, Option<Answer>> {
         Box::pin(async move {
-            drop((question, client, &self.upstreams));
-            None
+            let answer = ask(&self.upstreams, question, client, PATIENCE).await?;
+            let body = match answer.body {
+                Body::Full(body) => body,
+                // Answers to questions are read whole: there is no other kind.
+                _ => Bytes::new(),
+            };
+            Some(Answer { status: answer.status, fields: answer.fields, body })
         })
     }
 }

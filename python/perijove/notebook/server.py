@@ -6,6 +6,7 @@ only address, token and base URL do not count.
 
 import hmac
 import os
+import re
 from dataclasses import replace
 
 import jupyter_server
@@ -144,6 +145,12 @@ def forced_settings(message):
         "terminals_enabled": True,
         "jpserver_extensions": {"jupyterlab": True},
     }
+    # A token lets Jupyter name any Origin in its answers; here only those that the gateway lets in.
+    origins = message.get("allow_origin") or []
+    server["allow_origin"] = ""
+    server["allow_credentials"] = bool(origins)
+    if origins:
+        server["allow_origin_pat"] = f"^(?:{'|'.join(map(re.escape, origins))})$"
     paths = message.get("extra_template_paths") or []
     if paths:
         server["extra_template_paths"] = list(paths)

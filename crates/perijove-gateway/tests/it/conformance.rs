@@ -4,10 +4,7 @@ use std::{fs, path::Path};
 
 use perijove_gateway::Response;
 
-use crate::{
-    site::{Running, Site, service},
-    upstream::upstream,
-};
+use crate::site::{Running, Site, service};
 
 /// The requests of a folder with what is expected of them.
 fn requests(folder: &str) -> Vec<(String, Vec<u8>, String)> {
@@ -69,29 +66,5 @@ async fn every_valid_request_is_served() {
         let stays = expected.contains("keep-alive: yes");
         let is_closing = answer.get("connection") == Some("close");
         assert_eq!(is_closing, !stays, "{name}: {answer:?}");
-    }
-}
-
-#[tokio::test]
-async fn every_target_reaches_an_upstream_byte_for_byte() {
-    let saying_its_first_line = upstream(async |mut wire| {
-        let mut line = Vec::new();
-        while !line.ends_with(b"\r\n") {
-            line.extend(wire.take(1).await);
-        }
-        wire.head().await;
-        let text = line.escape_ascii().to_string();
-        wire.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{text}", text.len())).await;
-    });
-    let site = Site::new().route("/", saying_its_first_line.await).start();
-    for (name, request, expected) in requests("valid") {
-        if !name.starts_with("target-") {
-            continue;
-        }
-        let line = |name: &str| expected.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        let mut client = site.connect().await;
-        let answer = client.ask(&request).await;
-        let expected = format!("{} {} HTTP/1.1\\r\\n", line("method: "), line("target: "));
-        assert_eq!((answer.status(), answer.text()), (200, expected.as_str()), "{name}");
     }
 }

@@ -47,6 +47,7 @@ fn world(answers: Vec<Option<Answer>>) -> World {
     World { authority: Arc::new(Authority::new(site.clone())), site }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "where it is used, there may be no answer")]
 fn answer(status: u16, fields: &[(&str, &str)]) -> Option<Answer> {
     let mut block = FieldBlock::new();
     for (name, value) in fields {

@@ -46,13 +46,12 @@ impl UnderWay {
         loop {
             let (sender, mut receiver) = {
                 let mut table = lock(&self.table);
-                match table.get(key) {
-                    Some(receiver) => (None, receiver.clone()),
-                    None => {
-                        let (sender, receiver) = watch::channel(None);
-                        table.insert(*key, receiver.clone());
-                        (Some(sender), receiver)
-                    }
+                if let Some(receiver) = table.get(key) {
+                    (None, receiver.clone())
+                } else {
+                    let (sender, receiver) = watch::channel(None);
+                    table.insert(*key, receiver.clone());
+                    (Some(sender), receiver)
                 }
             };
             if let Some(sender) = sender {

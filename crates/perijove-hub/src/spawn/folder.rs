@@ -79,7 +79,7 @@ fn make_folder(folder: &Path) -> Result<(), SpawnError> {
 
 /// Replaces a file as a whole; a link that stands in its place is replaced, not followed.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let fresh = path.with_added_extension("new");
+    let fresh = with_ending(path, ".new");
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -91,6 +91,12 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         return Err(error);
     }
     fs::rename(&fresh, path)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 fn told(what: &'static str, path: &Path, source: io::Error) -> SpawnError {
@@ -166,7 +172,7 @@ mod tests {
         let (launch, file) = launch(folder.path(), r#"{"startup": "evil"}"#);
         let startup = startup_path(&launch.folder);
         fs::create_dir_all(startup.parent().unwrap()).unwrap();
-        for link in [startup.clone(), startup.with_added_extension("new")] {
+        for link in [startup.clone(), with_ending(&startup, ".new")] {
             std::os::unix::fs::symlink(&victim, link).unwrap();
         }
         prepare(&place(folder.path()), &launch, &file).unwrap();

@@ -1,4 +1,4 @@
-//! The store in use: SQLite in the state folder.
+//! The store in use: a database in the state folder.
 //!
 //! A database that cannot be read is set aside, and its records are taken from their copies, one
 //! beside each notebook's log. A full disk is an answer, not a state: the next call tries again.

@@ -1,0 +1,20 @@
+//! The hub behind a gateway, as a process of its own: started, killed, started again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, and finds by the environment what it needs"
+)]
+
+mod api_description;
+mod authority;
+mod client;
+mod disk;
+mod jupyter;
+mod kernel;
+mod life;
+mod site;
+mod world;
