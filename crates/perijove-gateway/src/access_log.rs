@@ -120,7 +120,7 @@ impl Drop for Writer {
         self.batches = None;
         if let Some(thread) = self.thread.take() {
             // A panic there was reported by its own hook.
-            let _ = thread.join();
+            drop(thread.join());
         }
     }
 }

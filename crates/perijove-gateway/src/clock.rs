@@ -27,11 +27,18 @@ struct Wall {
     seconds: u64,
     /// As in `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 5.6.7).
     date: String,
+    /// As in `06/Nov/1994:08:49:37 +0000`, which logs have.
+    log_date: String,
 }
 
 thread_local! {
     static WALL: RefCell<Wall> = const {
-        RefCell::new(Wall { until: 0, seconds: 0, date: String::new() })
+        RefCell::new(Wall {
+            until: 0,
+            seconds: 0,
+            date: String::new(),
+            log_date: String::new(),
+        })
     };
 }
 
@@ -45,6 +52,11 @@ pub(crate) fn push_date(out: &mut Vec<u8>) {
     with_wall(|wall| out.extend_from_slice(wall.date.as_bytes()));
 }
 
+/// Appends the time as `06/Nov/1994:08:49:37 +0000`.
+pub(crate) fn push_log_date(out: &mut Vec<u8>) {
+    with_wall(|wall| out.extend_from_slice(wall.log_date.as_bytes()));
+}
+
 fn with_wall<R>(read: impl FnOnce(&Wall) -> R) -> R {
     WALL.with_borrow_mut(|wall| {
         let now = now();
@@ -53,8 +65,16 @@ fn with_wall<R>(read: impl FnOnce(&Wall) -> R) -> R {
             let epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
             wall.seconds = epoch.as_secs();
             wall.date = httpdate::fmt_http_date(time);
+            wall.log_date = log_date(&wall.date).unwrap_or_default();
             wall.until = now + u64::from(1000 - epoch.subsec_millis().min(999));
         }
         read(wall)
     })
+}
+
+/// The same time in the other form.
+fn log_date(date: &str) -> Option<String> {
+    let (day, month) = (date.get(5..7)?, date.get(8..11)?);
+    let (year, time) = (date.get(12..16)?, date.get(17..25)?);
+    Some(format!("{day}/{month}/{year}:{time} +0000"))
 }

@@ -22,6 +22,7 @@ use crate::{
     forwarded::{self, Peer},
     listen,
     stream::{Socket, Stream},
+    thread::Place,
     watch::Watch,
 };
 use http1::{Connection, Ended};
@@ -54,16 +55,20 @@ impl Door {
     }
 }
 
-/// Serves an accepted connection to its end. `address` is that of a TCP client.
+/// Serves an accepted connection to its end, and gives its place back then. `address` is that of a
+/// TCP client.
 pub(crate) fn serve(
     socket: Socket,
     address: Option<SocketAddr>,
     door: Arc<Door>,
+    place: Place,
 ) -> impl Future<Output = ()> + Send {
     let credentials = match &socket {
         Socket::Unix(stream) => listen::peer_of(stream),
         Socket::Tcp(_) => None,
     };
+    // On a socket for both families, IPv4 comes in the form of IPv6.
+    let address = address.map(|from| SocketAddr::new(from.ip().to_canonical(), from.port()));
     let rules = &door.rules;
     let peer = Peer {
         address,
@@ -84,6 +89,7 @@ pub(crate) fn serve(
             None => speak(connection).await,
             Some(config) => Box::pin(secure(connection, config)).await,
         }
+        drop(place);
     }
 }
 
@@ -97,12 +103,28 @@ async fn speak(mut connection: Connection) {
     }
 }
 
+/// What is spoken under TLS, once the handshake is done.
 async fn secure(connection: Connection, config: Arc<ServerConfig>) {
     let Connection { stream, door, peer, watch, .. } = connection;
     let Stream::Plain(socket) = stream else { return };
+    if speaks_plainly(&socket, &watch).await {
+        let mut connection = Connection::with_watch(Stream::Plain(socket), watch, door, peer);
+        return connection.refuse(&Fault::client(400, "this port is for HTTPS only")).await;
+    }
     let Some((stream, is_http2)) = shake_hands(socket, config, &watch).await else { return };
     let connection = Connection::with_watch(stream, watch, door, peer);
     if is_http2 { http2::serve(connection).await } else { speak(connection).await }
+}
+
+/// Whether a client of a TLS port begins with a word rather than a handshake.
+async fn speaks_plainly(socket: &Socket, watch: &Watch) -> bool {
+    let mut first = [0];
+    poll_fn(|context| {
+        let peeked = socket.poll_peek(context, &mut first);
+        if peeked.is_ready() { Poll::Ready(()) } else { watch.poll_late(context) }
+    })
+    .await;
+    first.iter().all(u8::is_ascii_uppercase)
 }
 
 /// The TLS handshake, within the time for a head; the stream, and whether HTTP/2 was agreed on.

@@ -1,6 +1,6 @@
 //! Answers made in this process.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 

@@ -311,11 +311,7 @@ fn begin(
     (door, place): (Arc<Door>, Place),
     connections: &TaskTracker,
 ) {
-    let connection = connection::serve(socket, address, door);
-    connections.spawn(async move {
-        connection.await;
-        drop(place);
-    });
+    connections.spawn(connection::serve(socket, address, door, place));
 }
 
 impl Arrival {

@@ -1,9 +1,9 @@
 //! What the line of a request looks like.
 
-use std::{io::Write, time::Duration};
+use std::{io::Write, net::IpAddr, time::Duration};
 
 use super::LogFormat;
-use crate::{Client, Head, clock};
+use crate::{Client, Head, clock, decimal::push_decimal};
 
 /// What a line tells.
 #[derive(Debug)]
@@ -37,33 +37,67 @@ pub(super) fn push(out: &mut Vec<u8>, format: LogFormat, facts: &Facts<'_>) {
 
 fn push_text(out: &mut Vec<u8>, facts: &Facts<'_>) {
     let Facts { head, client, status, bytes, took } = facts;
-    // Writing to a vector does not fail.
-    match client.address {
-        Some(address) => drop(write!(out, "{}", address.ip().to_canonical())),
-        None => out.extend_from_slice(b"unix:"),
-    }
-    let date = Date::now();
-    drop(write!(out, " - - [{}/{}/{}:{} +0000] \"", date.day, date.month, date.year, date.time));
+    push_address(out, client);
+    out.extend_from_slice(b" - - [");
+    clock::push_log_date(out);
+    out.extend_from_slice(b"] \"");
     push_escaped(out, head.method().as_bytes());
     out.push(b' ');
     push_target(out, head.target());
-    drop(write!(out, " HTTP/{}\" {status} {bytes} \"", version(head)));
+    out.extend_from_slice(b" HTTP/");
+    out.extend_from_slice(version(head).as_bytes());
+    out.extend_from_slice(b"\" ");
+    push_decimal(out, u64::from(*status));
+    out.push(b' ');
+    push_decimal(out, *bytes);
+    out.extend_from_slice(b" \"");
     push_referer(out, head);
     out.extend_from_slice(b"\" \"");
     push_escaped(out, head.get("user-agent").unwrap_or(b"-"));
-    drop(writeln!(out, "\" {:.3}ms {}", took.as_secs_f64() * 1000.0, client.request_id));
+    out.extend_from_slice(b"\" ");
+    push_milliseconds(out, *took);
+    out.push(b' ');
+    out.extend_from_slice(client.request_id.as_bytes());
+    out.push(b'\n');
+}
+
+fn push_address(out: &mut Vec<u8>, client: &Client) {
+    match client.address.map(|address| address.ip().to_canonical()) {
+        Some(IpAddr::V4(address)) => {
+            for (at, octet) in address.octets().into_iter().enumerate() {
+                if at > 0 {
+                    out.push(b'.');
+                }
+                push_decimal(out, u64::from(octet));
+            }
+        }
+        // Writing to a vector does not fail.
+        Some(address) => drop(write!(out, "{address}")),
+        None => out.extend_from_slice(b"unix:"),
+    }
+}
+
+/// As in `1.500ms`.
+fn push_milliseconds(out: &mut Vec<u8>, took: Duration) {
+    let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    push_decimal(out, microseconds / 1000);
+    out.push(b'.');
+    let rest = microseconds % 1000;
+    for digit in [rest / 100, rest / 10 % 10, rest % 10] {
+        push_decimal(out, digit);
+    }
+    out.extend_from_slice(b"ms");
 }
 
 fn push_json(out: &mut Vec<u8>, facts: &Facts<'_>) {
     let Facts { head, client, status, bytes, took } = facts;
-    let date = Date::now();
     let mut target = Vec::new();
     push_target(&mut target, head.target());
     let mut referer = Vec::new();
     push_referer(&mut referer, head);
     let text = |bytes: &[u8]| serde_json::Value::from(String::from_utf8_lossy(bytes));
     let line = serde_json::json!({
-        "time": format!("{}-{:02}-{}T{}Z", date.year, date.month_number(), date.day, date.time),
+        "time": iso_date(),
         "request_id": &*client.request_id,
         "client": client.address.map(|address| address.ip().to_canonical().to_string()),
         "scheme": client.scheme.as_str(),
@@ -112,39 +146,28 @@ fn push_target(out: &mut Vec<u8>, target: &[u8]) {
 
 /// Bytes that could end the field or the line, or do something to a terminal, as `\x0a`.
 fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' if !matches!(byte, b'"' | b'\\'));
+    if text.iter().all(is_plain) {
+        return out.extend_from_slice(text);
+    }
     for byte in text {
-        match byte {
-            b' '..=b'~' if !matches!(byte, b'"' | b'\\') => out.push(*byte),
-            _ => {
-                drop(write!(out, "\\x{byte:02x}"));
-            }
+        if is_plain(byte) {
+            out.push(*byte);
+        } else {
+            drop(write!(out, "\\x{byte:02x}"));
         }
     }
 }
 
-/// The time, taken from the form that is kept for the Date field.
-struct Date {
-    year: String,
-    month: String,
-    day: String,
-    time: String,
-}
-
-impl Date {
-    fn now() -> Self {
-        let mut date = Vec::with_capacity(32);
-        clock::push_date(&mut date);
-        // `Sun, 06 Nov 1994 08:49:37 GMT`
-        let part = |from: usize, to: usize| {
-            String::from_utf8_lossy(date.get(from..to).unwrap_or_default()).into_owned()
-        };
-        Self { day: part(5, 7), month: part(8, 11), year: part(12, 16), time: part(17, 25) }
-    }
-
-    fn month_number(&self) -> usize {
-        let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
-        months.find(&self.month).map_or(0, |at| at / 3 + 1)
-    }
+/// The time as `1994-11-06T08:49:37Z`.
+fn iso_date() -> Option<String> {
+    let mut date = Vec::with_capacity(32);
+    clock::push_log_date(&mut date);
+    let date = std::str::from_utf8(&date).ok()?;
+    let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let month = months.find(date.get(3..6)?)? / 3 + 1;
+    let (day, year, time) = (date.get(..2)?, date.get(7..11)?, date.get(12..20)?);
+    Some(format!("{year}-{month:02}-{day}T{time}Z"))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The head of an answer, and how the end of its body is told.
 
-use crate::{Head, Response, clock};
+use crate::{Head, Response, clock, decimal::push_decimal};
 
 use super::Door;
 
@@ -91,20 +91,6 @@ pub(super) fn push_status(out: &mut Vec<u8>, status: u16) {
     let reason = http::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason());
     out.extend_from_slice(reason.unwrap_or_default().as_bytes());
     out.extend_from_slice(b"\r\n");
-}
-
-/// Appends a number without an allocation.
-pub(super) fn push_decimal(out: &mut Vec<u8>, mut number: u64) {
-    let start = out.len();
-    loop {
-        // Below ten, so it fits.
-        out.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.get_mut(start..).unwrap_or_default().reverse();
 }
 
 /// Appends the size line of a chunk.

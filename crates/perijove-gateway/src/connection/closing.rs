@@ -79,8 +79,8 @@ pub(super) async fn linger(connection: &mut Connection) {
 pub(super) async fn say_goodbye(stream: &mut Stream) {
     if let Stream::Tls(stream) = stream {
         poll_fn(|context| {
-            let shut = Pin::new(&mut *stream).poll_shutdown(context);
-            Poll::Ready(drop(shut))
+            drop(Pin::new(&mut *stream).poll_shutdown(context));
+            Poll::Ready(())
         })
         .await;
     }

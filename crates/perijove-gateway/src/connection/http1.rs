@@ -111,6 +111,11 @@ impl Connection {
         Ended::Closed
     }
 
+    /// Answers what is no request, and ends.
+    pub(super) async fn refuse(&mut self, fault: &Fault) {
+        exchange::refuse(self, fault).await;
+    }
+
     fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Next> {
         loop {
             if !self.buffer.is_empty() {

@@ -1,7 +1,5 @@
 //! Finding routes, held against a search that is too simple to be wrong.
 
-use std::sync::Arc;
-
 use proptest::prelude::*;
 
 use super::*;

@@ -56,8 +56,8 @@ impl Site {
         let gateway = Gateway::bind(plan).unwrap();
         let addresses = gateway.addresses();
         let (stop, now) = (CancellationToken::new(), CancellationToken::new());
-        let running = tokio::spawn(gateway.run(stop.clone(), now.clone()));
-        Running { addresses, routes, stop, now, running }
+        let ending = tokio::spawn(gateway.run(stop.clone(), now.clone()));
+        Running { addresses, routes, stop, now, ending }
     }
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct Running {
     pub(crate) routes: Routes,
     pub(crate) stop: CancellationToken,
     pub(crate) now: CancellationToken,
-    running: JoinHandle<()>,
+    ending: JoinHandle<()>,
 }
 
 impl Running {
@@ -89,7 +89,7 @@ impl Running {
 
     /// Waits until the gateway has ended.
     pub(crate) async fn ended(&mut self) {
-        soon("the end", &mut self.running).await.unwrap();
+        soon("the end", &mut self.ending).await.unwrap();
     }
 }
 

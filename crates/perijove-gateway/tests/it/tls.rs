@@ -82,7 +82,8 @@ async fn large_files_go_out_under_tls_and_without() {
     let files = certify(folder.path(), "site.example");
     let public = folder.path().join("public");
     std::fs::create_dir(&public).unwrap();
-    let content: Vec<u8> = (0..3_000_000_u32).map(|at| (at / 7) as u8).collect();
+    let content: Vec<u8> =
+        (0..3_000_000_u32).map(|at| u8::try_from(at / 7 % 251).unwrap()).collect();
     std::fs::write(public.join("large.bin"), &content).unwrap();
     let tls = Tls::load(vec![files.clone()]).unwrap();
     let serve = || {
@@ -163,6 +164,17 @@ async fn a_handshake_that_does_not_come_is_given_up() {
     let mut client = site.connect().await;
     client.send(b"\x16\x03\x01").await;
     client.is_closed().await;
+}
+
+#[tokio::test]
+async fn plain_http_at_a_tls_port_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let tls = Tls::load(vec![certify(folder.path(), "site.example")]).unwrap();
+    let site = start(&tls, Site::new().says("/", "x"));
+    let mut client = site.connect().await;
+    let answer = client.get("/").await;
+    assert_eq!((answer.status(), answer.get("connection")), (400, Some("close")));
+    assert!(answer.text().contains("HTTPS"));
 }
 
 #[tokio::test]

@@ -9,10 +9,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What should happen soon.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("{what}: not after {PATIENCE:?}"),
-    }
+    let ended = tokio::time::timeout(PATIENCE, future).await;
+    ended.unwrap_or_else(|_| panic!("{what}: not after {PATIENCE:?}"))
 }
 
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}

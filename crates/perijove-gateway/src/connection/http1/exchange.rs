@@ -226,9 +226,9 @@ impl Connection {
     ) -> Poll<Cut> {
         let time = self.door.rules.transfer_time;
         if has_moved {
-            self.watch.arm(time)
+            self.watch.arm(time);
         } else {
-            self.watch.arm_once(time)
+            self.watch.arm_once(time);
         }
         self.watch.poll_late(context).map(|()| Cut::Client)
     }
