@@ -15,108 +15,143 @@ mod upload;
 mod upstreams;
 mod wire;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 pub use ask::ask;
 pub(crate) use upgrade::Farewell;
 pub use upgrade::Tunnel;
 pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
 
-use crate::{
-    Client, Confinement, CookieNames, Head, Request, Response, Rewrite, Route, error::Fault,
-};
+use crate::{Client, Confinement, CookieNames, Head, Request, Response, Route, error::Fault};
 
 use headers::{AnswerFields, Onward};
 use retry::{Failure, Retries};
 use upgrade::Handshake;
 use upload::Upload;
-use upstreams::Unavailable;
+use upstreams::{Slot, Unavailable};
 
 /// Sends a request to one of the upstreams and returns its answer, the body still to come.
 ///
 /// The request's body is limited by the caller.
-pub(crate) async fn forward(
-    upstreams: &Arc<Upstreams>,
+pub(crate) fn forward<'a>(
+    upstreams: &'a Upstreams,
     request: Request,
-    route: &Arc<Route>,
-) -> Result<Response, Fault> {
-    let upload = Upload::new(request.body);
+    route: &'a Route,
+) -> impl Future<Output = Result<Response, Fault>> + Send + use<'a> {
+    let Request { head, client, body } = request;
+    let upload = Upload::new(body);
     let has_body = upload.length() != Some(0);
-    let mut errand = Errand {
-        handshake: Handshake::of(&request.head, has_body, &route.upgrades),
-        upload,
-        head: request.head,
-        client: request.client,
-        rewrite: &route.rewrite,
-        confinement: route.confinement.as_deref(),
-        cookies: upstreams.cookie_names(),
-        response_time: route.limits.response_time,
-        is_question: false,
-    };
-    send(upstreams, &mut errand).await
+    let handshake = Handshake::of(&head, has_body, &route.upgrades);
+    let (cookies, rules) = (upstreams.cookie_names(), Rules::Route(route));
+    send(upstreams, Errand { head, client, upload, handshake, cookies, rules })
 }
 
-/// A request on its way, with the rules of its route.
+/// A request on its way.
 struct Errand<'a> {
     head: Head,
     client: Client,
     upload: Upload,
     /// Of a request that asks to be joined to the upstream.
-    handshake: Option<Handshake>,
-    rewrite: &'a Rewrite,
-    confinement: Option<&'a Confinement>,
+    handshake: Option<Box<Handshake>>,
+    /// Of the upstreams.
     cookies: &'a CookieNames,
-    response_time: Duration,
-    /// Whether it is a question of our own.
-    is_question: bool,
+    rules: Rules<'a>,
+}
+
+/// What applies to a request.
+#[derive(Clone, Copy)]
+enum Rules<'a> {
+    Route(&'a Route),
+    /// It is a question of our own, to be answered within this time.
+    Question(Duration),
 }
 
 impl Errand<'_> {
+    /// How long an upstream may be silent.
+    fn response_time(&self) -> Duration {
+        match self.rules {
+            Rules::Route(route) => route.limits.response_time,
+            Rules::Question(time) => time,
+        }
+    }
+
+    fn confinement(&self) -> Option<&Confinement> {
+        match self.rules {
+            Rules::Route(route) => route.confinement.as_deref(),
+            Rules::Question(_) => None,
+        }
+    }
+
     fn onward(&self) -> Onward<'_> {
         Onward {
             head: &self.head,
             client: &self.client,
-            rewrite: self.rewrite,
-            confinement: self.confinement,
-            is_question: self.is_question,
+            rewrite: match self.rules {
+                Rules::Route(route) => Some(&route.rewrite),
+                Rules::Question(_) => None,
+            },
+            confinement: self.confinement(),
+            is_question: matches!(self.rules, Rules::Question(_)),
         }
     }
 
     fn answer_fields(&self) -> AnswerFields<'_> {
         AnswerFields {
-            confinement: self.confinement,
+            confinement: self.confinement(),
             cookies: self.cookies,
-            is_question: self.is_question,
+            is_question: matches!(self.rules, Rules::Question(_)),
             is_head: self.head.method() == "HEAD",
         }
     }
 }
 
 /// Takes an upstream, sends, and begins again with another one where that is safe.
-async fn send(upstreams: &Arc<Upstreams>, errand: &mut Errand<'_>) -> Result<Response, Fault> {
-    let mut retries = Retries::new(upstreams);
-    let mut slot = upstreams.take().await.map_err(unavailable)?;
-    loop {
-        let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
-        let result = if is_native {
-            frames_client::exchange(errand, slot).await
-        } else {
-            Box::pin(http1::exchange(errand, slot)).await
+///
+/// What is rare is boxed: this is part of every request that is forwarded, and a smaller future is
+/// a quicker one. For the same reason it is a block that uses what it captures where it is.
+fn send<'a>(
+    upstreams: &'a Upstreams,
+    mut errand: Errand<'a>,
+) -> impl Future<Output = Result<Response, Fault>> + Send + use<'a> {
+    async move {
+        let mut retries = None;
+        let mut slot = match upstreams.take_now() {
+            Some(slot) => slot,
+            None => Box::pin(upstreams.take()).await.map_err(unavailable)?,
         };
-        slot = match result {
-            Ok(response) => return Ok(response),
-            Err(Failure::Final(fault)) => return Err(fault),
-            Err(Failure::Recalled(elsewhere)) => elsewhere,
-            Err(Failure::NotSent(fault)) if is_native => {
-                retries.pause().await.ok_or(fault)?;
-                upstreams.take().await.map_err(unavailable)?
-            }
-            Err(Failure::NotSent(fault)) => {
-                retries.another().ok_or(fault)?;
-                upstreams.take().await.map_err(unavailable)?
-            }
-        };
+        loop {
+            let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
+            let result = if is_native {
+                frames_client::exchange(&mut errand, slot).await
+            } else {
+                Box::pin(http1::exchange(&mut errand, slot)).await
+            };
+            slot = match result {
+                Ok(response) => return Ok(response),
+                Err(Failure::Final(fault)) => return Err(*fault),
+                Err(Failure::Recalled(elsewhere)) => elsewhere,
+                Err(Failure::NotSent(fault)) => {
+                    let retries = retries.get_or_insert_with(|| Retries::new(upstreams));
+                    Box::pin(again(upstreams, retries, *fault, is_native)).await?
+                }
+            };
+        }
     }
+}
+
+/// Another place for a request that was not sent, or `fault`.
+async fn again(
+    upstreams: &Upstreams,
+    retries: &mut Retries<'_>,
+    fault: Fault,
+    is_native: bool,
+) -> Result<Slot, Fault> {
+    let is_worth_it =
+        if is_native { retries.pause().await.is_some() } else { retries.another().is_some() };
+    if !is_worth_it {
+        return Err(fault);
+    }
+    upstreams.take().await.map_err(unavailable)
 }
 
 fn unavailable(reason: Unavailable) -> Fault {

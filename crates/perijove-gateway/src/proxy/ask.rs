@@ -2,8 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Errand, Upload, Upstreams, send};
-use crate::{Body, Client, Head, Response, Rewrite, body, error::Fault};
+use super::{Errand, Rules, Upload, Upstreams, send};
+use crate::{Body, Client, Head, Response, body, error::Fault};
 
 /// A longer answer is none.
 const LONGEST: u64 = 1 << 20;
@@ -40,19 +40,15 @@ async fn answer(
     client: &Client,
     within: Duration,
 ) -> Result<Response, Fault> {
-    let rewrite = Rewrite::default();
-    let mut errand = Errand {
+    let errand = Errand {
         head,
         client: client.clone(),
         upload: Upload::new(Body::Empty),
         handshake: None,
-        rewrite: &rewrite,
-        confinement: None,
         cookies: upstreams.cookie_names(),
-        response_time: within,
-        is_question: true,
+        rules: Rules::Question(within),
     };
-    let mut answer = send(upstreams, &mut errand).await?;
+    let mut answer = send(upstreams, errand).await?;
     let whole = body::whole(std::mem::take(&mut answer.body), LONGEST).await;
     let broken = |error| Fault::upstream(502, "the answer to a question broke off").because(error);
     answer.body = Body::Full(whole.map_err(broken)?);

@@ -24,7 +24,7 @@ use super::{
     upload::Upload,
     upstreams::Slot,
 };
-use crate::{Body, BodyError, Response, Scheme, error::Fault};
+use crate::{Response, Scheme, error::Fault};
 
 use answer::respond;
 use link::{Link, Refused, Ticket};
@@ -36,7 +36,7 @@ use state::Ending;
 pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Response, Failure> {
     let link = Link::to(slot.member()).map_err(|error| {
         let fault = Fault::ours(503, "no connection to a worker could be prepared");
-        Failure::NotSent(fault.because(error))
+        Failure::not_sent(fault.because(error))
     })?;
     if errand.upload.is_stream() && !errand.head.expects_continue() {
         gather(&mut errand.upload).await?;
@@ -46,7 +46,7 @@ pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Resp
         if let Some(outgoing) = &mut outgoing
             && let Poll::Ready(Err(error)) = outgoing.poll(&mut errand.upload, context)
         {
-            return Poll::Ready(Err(Failure::Final(error.into())));
+            return Poll::Ready(Err(Failure::last(error)));
         }
         ticket.poll_answer(context).map_err(failure)
     })
@@ -67,7 +67,7 @@ async fn gather(upload: &mut Upload) -> Result<(), Failure> {
     let mut before = None;
     std::future::poll_fn(|context| {
         if let Err(error) = upload.gather(MOST_CARRIED, context) {
-            return Poll::Ready(Err(Failure::Final(error.into())));
+            return Poll::Ready(Err(Failure::last(error)));
         }
         let gathered = upload.gathered();
         let is_enough = gathered >= MOST_CARRIED || !upload.is_stream();
@@ -118,7 +118,7 @@ fn begin(
     let fields = |writer: &mut super::frames::RequestWriter<'_>| {
         onward.each(HostName::AsClientNamed, |name, value| writer.field(name, value));
     };
-    let sent = link.begin(slot, errand.response_time, &start, fields, (&carried, is_last));
+    let sent = link.begin(slot, errand.response_time(), &start, fields, (&carried, is_last));
     let ticket = sent.map_err(refused)?;
     let outgoing = (!is_last).then(|| {
         let left = errand.upload.length().map(|length| length - carried.len() as u64);
@@ -140,28 +140,25 @@ fn server<'a>(errand: &'a Errand<'_>) -> (&'a str, u16) {
 
 fn refused(reason: Refused) -> Failure {
     match reason {
-        Refused::Closed => Failure::NotSent(lost()),
+        Refused::Closed => Failure::not_sent(lost()),
         Refused::TooMany => {
-            Failure::NotSent(Fault::ours(503, "too many requests wait for one worker"))
+            Failure::not_sent(Fault::ours(503, "too many requests wait for one worker"))
         }
-        Refused::TooLong => Failure::Final(Fault::client(431, "the head is too large")),
+        Refused::TooLong => Failure::last(Fault::client(431, "the head is too large")),
     }
 }
 
 fn failure(ending: Ending) -> Failure {
     match ending {
-        Ending::Lost { is_entered: false } => Failure::NotSent(lost()),
+        Ending::Lost { is_entered: false } => Failure::not_sent(lost()),
         Ending::Lost { is_entered: true } => {
-            Failure::Final(Fault::upstream(502, "the worker ended amid the request"))
+            Failure::last(Fault::upstream(502, "the worker ended amid the request"))
         }
         Ending::Recalled(slot) => Failure::Recalled(slot),
-        Ending::Late => Failure::Final(super::http1::late()),
+        Ending::Late => Failure::last(super::http1::late()),
         Ending::Reset(reason) => {
             let reason = String::from_utf8_lossy(&reason).into_owned();
-            Failure::Final(Fault::upstream(
-                502,
-                format!("the worker gave the request up: {reason}"),
-            ))
+            Failure::last(Fault::upstream(502, format!("the worker gave the request up: {reason}")))
         }
     }
 }

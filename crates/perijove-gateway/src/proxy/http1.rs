@@ -55,7 +55,7 @@ pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Resp
     let within = slot.member().owner().map_or(CONNECT_TIME, |set| set.settings().connect_time);
     let socket = dial(slot.member().upstream(), within).await.map_err(|error| {
         slot.member().rest();
-        Failure::NotSent(unreachable(&slot, error))
+        Failure::not_sent(unreachable(&slot, error))
     })?;
     slot.member().wake();
     let result = attempt(errand, Arc::new(socket), &slot, false).await;
@@ -82,7 +82,7 @@ async fn attempt(
     is_reused: bool,
 ) -> Result<Answered, Attempt> {
     let mut talk = Talk::new(errand, socket, is_reused);
-    let mut timer = std::pin::pin!(sleep(errand.response_time));
+    let mut timer = std::pin::pin!(sleep(errand.response_time()));
     let mut failed = std::pin::pin!(slot.member().failed().cancelled());
     std::future::poll_fn(|context| {
         let answered = talk.poll(errand, context);
@@ -216,7 +216,7 @@ impl Talk {
             ready!(timer.as_mut().poll(context));
             let now = Instant::now();
             let begin = if errand.upload.is_waiting() { now } else { self.last_progress };
-            let deadline = begin + errand.response_time;
+            let deadline = begin + errand.response_time();
             if deadline <= now {
                 return Poll::Ready(());
             }
@@ -247,7 +247,7 @@ fn finish(
     let Answered { mut head, talk } = match result {
         Ok(answered) => answered,
         Err(Attempt::Stale { fault, .. } | Attempt::Failed(fault)) => {
-            return Err(Failure::Final(fault));
+            return Err(Failure::last(fault));
         }
     };
     let fields = FieldBlock::from_checked(std::mem::take(&mut head.fields));
@@ -256,7 +256,7 @@ fn finish(
         return Ok(Response { status: 101, fields, body: Body::Tunnel(Box::new(tunnel)) });
     }
     let is_sent = talk.sending.is_over() && talk.broken.is_none();
-    let time = errand.response_time;
+    let time = errand.response_time();
     let mut receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
     receiving.keep(head.keep.filter(|_| is_sent));
     let body = receiving.whole().unwrap_or_else(|| {

@@ -7,15 +7,25 @@ use tokio::time::{Instant, sleep};
 use super::upstreams::{Slot, Upstreams};
 use crate::error::Fault;
 
-/// How an attempt to get an answer failed.
+/// How an attempt to get an answer failed. Faults are boxed so that success is small.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// Nothing of the request was sent: another upstream may be tried.
-    NotSent(Fault),
+    NotSent(Box<Fault>),
     /// It was taken back before anybody acted on it, and has a place at another upstream.
     Recalled(Slot),
     /// It may have been acted on, or nothing can be gained.
-    Final(Fault),
+    Final(Box<Fault>),
+}
+
+impl Failure {
+    pub(super) fn not_sent(fault: Fault) -> Self {
+        Self::NotSent(Box::new(fault))
+    }
+
+    pub(super) fn last(fault: impl Into<Fault>) -> Self {
+        Self::Final(Box::new(fault.into()))
+    }
 }
 
 /// What was seen of a kept-alive connection that ended without a byte of an answer.

@@ -204,3 +204,11 @@ impl Source for Pieces {
 fn impatient(route: &mut Route) {
     route.limits.response_time = Duration::from_millis(100);
 }
+
+#[tokio::test]
+async fn what_waits_for_an_answer_is_small() {
+    let (stage, _listener) = Stage::one();
+    let request = request("GET", "/", &[], Body::Empty);
+    let size = size_of_val(&forward(&stage.upstreams, request, &stage.route));
+    assert!(size <= 600, "{size}");
+}

@@ -170,11 +170,14 @@ impl Upstreams {
         &self.settings
     }
 
+    /// Takes a place at the least busy upstream, if there is one and nobody waits in line.
+    pub(crate) fn take_now(&self) -> Option<Slot> {
+        self.line.is_empty().then(|| self.pick(None)).flatten()
+    }
+
     /// Takes a place at the least busy upstream, or waits in line for one.
     pub(crate) async fn take(&self) -> Result<Slot, Unavailable> {
-        if self.line.is_empty()
-            && let Some(slot) = self.pick(None)
-        {
+        if let Some(slot) = self.take_now() {
             return Ok(slot);
         }
         let ticket = self.line.join().ok_or(Unavailable::LineFull)?;

@@ -176,7 +176,7 @@ fn is_token(byte: &u8) -> bool {
 }
 
 fn malformed() -> Failure {
-    Failure::Final(Fault::upstream(502, "the worker's answer is malformed"))
+    Failure::last(Fault::upstream(502, "the worker's answer is malformed"))
 }
 
 #[cfg(test)]

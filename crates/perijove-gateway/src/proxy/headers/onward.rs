@@ -8,7 +8,7 @@ use crate::{Client, Confinement, Head, Rewrite};
 pub(in crate::proxy) struct Onward<'a> {
     pub(in crate::proxy) head: &'a Head,
     pub(in crate::proxy) client: &'a Client,
-    pub(in crate::proxy) rewrite: &'a Rewrite,
+    pub(in crate::proxy) rewrite: Option<&'a Rewrite>,
     pub(in crate::proxy) confinement: Option<&'a Confinement>,
     /// Whether this is a question of our own, which says `Perijove-…` itself.
     pub(in crate::proxy) is_question: bool,
@@ -53,7 +53,7 @@ impl Onward<'_> {
                 _ => emit(name, value),
             }
         }
-        for (name, value) in self.rewrite.set.iter() {
+        for (name, value) in self.rewrite.iter().flat_map(|rewrite| rewrite.set.iter()) {
             emit(name.as_bytes(), value.reveal().as_bytes());
         }
     }
@@ -98,8 +98,10 @@ impl Onward<'_> {
 
     /// Whether the route removes or sets a field of that name.
     fn is_replaced(&self, name: &[u8]) -> bool {
-        self.rewrite.remove.iter().any(|removed| is_same(name, removed.as_bytes()))
-            || self.rewrite.set.iter().any(|(set, _)| same_name(name, set))
+        self.rewrite.is_some_and(|rewrite| {
+            rewrite.remove.iter().any(|removed| is_same(name, removed.as_bytes()))
+                || rewrite.set.iter().any(|(set, _)| same_name(name, set))
+        })
     }
 }
 

@@ -25,7 +25,8 @@ fn head(fields: &[(&str, &str)]) -> Head {
 /// What goes on of a request, as `Name: value` lines.
 fn onward(head: &Head, rewrite: &Rewrite, confinement: Option<&Confinement>) -> Vec<String> {
     let client = client(None);
-    let onward = Onward { head, client: &client, rewrite, confinement, is_question: false };
+    let onward =
+        Onward { head, client: &client, rewrite: Some(rewrite), confinement, is_question: false };
     let mut lines = Vec::new();
     onward.each(HostName::AsReceived, |name, value| {
         lines.push(format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
@@ -96,7 +97,7 @@ fn a_question_of_ours_keeps_our_fields() {
     let onward = Onward {
         head: &head,
         client: &client,
-        rewrite: &Rewrite::default(),
+        rewrite: None,
         confinement: None,
         is_question: true,
     };
@@ -123,14 +124,8 @@ fn a_route_removes_and_sets() {
 fn host_is_what_was_asked_for() {
     let host = |head: &Head, which| {
         let client = client(None);
-        let rewrite = Rewrite::default();
-        let onward = Onward {
-            head,
-            client: &client,
-            rewrite: &rewrite,
-            confinement: None,
-            is_question: false,
-        };
+        let onward =
+            Onward { head, client: &client, rewrite: None, confinement: None, is_question: false };
         let mut hosts = Vec::new();
         onward.each(which, |name, value| {
             assert_eq!(name, b"Host");

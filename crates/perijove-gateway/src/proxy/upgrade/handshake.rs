@@ -32,18 +32,23 @@ pub(in crate::proxy) struct Switched {
 impl Handshake {
     /// The upgrade of a request; `None` when it asks for none that is to be joined. Such a request
     /// is forwarded like any other, without its Upgrade field.
-    pub(in crate::proxy) fn of(head: &Head, has_body: bool, upgrades: &Upgrades) -> Option<Self> {
+    pub(in crate::proxy) fn of(
+        head: &Head,
+        has_body: bool,
+        upgrades: &Upgrades,
+    ) -> Option<Box<Self>> {
         let protocol = head.upgrade()?;
         if has_body || *upgrades == Upgrades::Never {
             return None;
         }
         if protocol.eq_ignore_ascii_case(b"websocket") {
             let key = head.get("sec-websocket-key").filter(|_| head.method() == "GET")?;
-            return Some(Self { protocol: protocol.to_vec(), accept: Some(accept(key)) });
+            let accept = Some(accept(key));
+            return Some(Box::new(Self { protocol: protocol.to_vec(), accept }));
         }
         let Upgrades::Also(others) = upgrades else { return None };
         let is_allowed = others.iter().any(|other| protocol.eq_ignore_ascii_case(other.as_bytes()));
-        is_allowed.then(|| Self { protocol: protocol.to_vec(), accept: None })
+        is_allowed.then(|| Box::new(Self { protocol: protocol.to_vec(), accept: None }))
     }
 
     pub(in crate::proxy) fn protocol(&self) -> &[u8] {
@@ -104,7 +109,7 @@ mod tests {
         fields: &[&str],
         has_body: bool,
         upgrades: &Upgrades,
-    ) -> Option<Handshake> {
+    ) -> Option<Box<Handshake>> {
         let head = format!("{start} HTTP/1.1\r\nHost: h\r\n{}\r\n\r\n", fields.join("\r\n"));
         let mut buffer = bytes::BytesMut::from(head.as_str());
         let head = Head::parse(&mut buffer, crate::HeadLimits::default()).unwrap().unwrap();
