@@ -112,7 +112,7 @@ def perijove(server: Server, tools: Tools, folder: Path, text: str) -> None:
     """perijove with this configuration beside its listener."""
     (folder / "perijove.toml").write_text(
         f'listen = ["{server.address}"]\nstate-folder = "{folder}/state"\n'
-        f'runtime-folder = "{folder}/run"\n[access-log]\nenabled = false\n{text}'
+        f'runtime-folder = "{folder}/run"\n[log]\naccess = "off"\n{text}'
     )
     start(server, [str(tools.perijove), "serve", "--config", "perijove.toml"], folder=folder)
 

@@ -15,7 +15,7 @@ def application(environ, start_response):
         start_response("200 OK", [("Perijove-User", user), ("Content-Length", "0")])
         return []
     if environ["PATH_INFO"] == "/launch":
-        url = Control().launch(user, {})["url"]
+        url = Control().launch(user, {}).url
         start_response("303 See Other", [("Location", url), ("Content-Length", "0")])
         return []
     start_response("200 OK", [("Content-Type", "text/plain")])
