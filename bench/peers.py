@@ -25,6 +25,7 @@ class Server:
     """A running server: its address and the processes whose CPU counts as its own."""
 
     address: str
+    folder: Path
     processes: list[subprocess.Popen] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 
@@ -92,7 +93,7 @@ def stop(server: Server) -> None:
 def running(make, tools: Tools, folder: Path, **settings) -> Iterator[Server]:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    server = Server(f"127.0.0.1:{free_port()}")
+    server = Server(f"127.0.0.1:{free_port()}", folder)
     try:
         make(server, tools, folder, **settings)
         wait_for(server.address)
