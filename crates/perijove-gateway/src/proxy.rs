@@ -139,17 +139,18 @@ fn send<'a>(
     }
 }
 
-/// Another place for a request that was not sent, or `fault`.
+/// Another place for a request that was not sent because of `fault`.
 async fn again(
     upstreams: &Upstreams,
     retries: &mut Retries<'_>,
     fault: Fault,
     is_native: bool,
 ) -> Result<Slot, Fault> {
-    let is_worth_it =
-        if is_native { retries.pause().await.is_some() } else { retries.another().is_some() };
-    if !is_worth_it {
-        return Err(fault);
+    if is_native {
+        // The worker is being replaced: the request waits like those in line, and as long.
+        retries.pause().await.ok_or_else(|| unavailable(Unavailable::Late))?;
+    } else {
+        retries.another().ok_or(fault)?;
     }
     upstreams.take().await.map_err(unavailable)
 }

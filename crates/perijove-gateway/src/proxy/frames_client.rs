@@ -117,6 +117,8 @@ fn begin(
     let onward = errand.onward();
     let fields = |writer: &mut super::frames::RequestWriter<'_>| {
         onward.each(HostName::AsClientNamed, |name, value| writer.field(name, value));
+        // Who the client is stands in front of the fields; its id is looked for here.
+        writer.field(b"x-request-id", start.request_id);
     };
     let sent = link.begin(slot, errand.response_time(), &start, fields, (&carried, is_last));
     let ticket = sent.map_err(refused)?;

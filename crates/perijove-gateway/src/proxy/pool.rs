@@ -42,9 +42,11 @@ struct Idle {
 pub(super) fn take(member: &Member, is_safe: bool) -> Option<Arc<Socket>> {
     POOL.with_borrow_mut(|pool| {
         let shelf = pool.idle.get_mut(&member.id())?;
-        while let Some(idle) = shelf.connections.pop() {
-            if idle.until > Instant::now() && idle.socket.is_quiet() {
-                return (is_safe || idle.since.elapsed() < FRESH).then_some(idle.socket);
+        let now = Instant::now();
+        let is_usable = |idle: &mut Idle| is_safe || now < idle.since + FRESH;
+        while let Some(idle) = shelf.connections.pop_if(is_usable) {
+            if now < idle.until && idle.socket.is_quiet() {
+                return Some(idle.socket);
             }
         }
         None

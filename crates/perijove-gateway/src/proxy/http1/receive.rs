@@ -105,7 +105,6 @@ impl Receiving {
         let (socket, says_over) = (self.socket.clone(), is_over.clone());
         let task = tokio::spawn(async move {
             let (mut sending, mut upload) = (sending, upload);
-            sending.release();
             let sent = std::future::poll_fn(|context| sending.poll(&socket, &mut upload, context));
             says_over.store(sent.await.is_ok(), Ordering::Relaxed);
         });

@@ -213,6 +213,7 @@ async fn a_request_becomes_a_frame_and_a_frame_an_answer() {
             host: example.com
             accept: */*
             cookie: a=1
+            x-request-id: r-1
             "#) };
             let fields = "Content-Type: t\r\nContent-Length: 2\r\nServer: s\r\n";
             worker.respond(0, fields, b"ok", true).await;

@@ -331,6 +331,34 @@ async fn a_stale_connection_is_replaced_where_that_is_safe() {
     tokio::join!(upstream, client);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_repeated_goes_on_a_fresh_connection_only() {
+    let (stage, listener) = Stage::one();
+    let upstream = async {
+        let mut old = Peer::accept(&listener).await;
+        old.answer(OK).await;
+        let mut new = Peer::accept(&listener).await;
+        assert!(new.answer(OK).await.starts_with("POST "));
+        assert!(new.answer(OK).await.starts_with("POST "));
+        // The other one was not given up.
+        assert!(new.answer(OK).await.starts_with("GET "));
+        assert!(old.answer(OK).await.starts_with("GET "));
+        tokio::time::sleep(Duration::from_secs(70)).await;
+        assert!(new.rest().await.is_empty());
+        assert!(old.rest().await.is_empty());
+    };
+    let client = async {
+        let post = || stage.send(request("POST", "/", &[], Body::Empty));
+        stage.get("/").await.unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        post().await.unwrap();
+        post().await.unwrap();
+        let both = tokio::join!(stage.get("/1"), stage.get("/2"));
+        assert!(both.0.is_ok() && both.1.is_ok());
+    };
+    tokio::join!(upstream, client);
+}
+
 #[tokio::test]
 async fn a_connection_that_was_seen_to_end_is_not_used() {
     let (stage, listener) = Stage::one();
