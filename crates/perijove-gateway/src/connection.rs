@@ -94,7 +94,9 @@ pub(crate) fn serve(
 }
 
 async fn speak(mut connection: Connection) {
-    match connection.serve().await {
+    // Boxed, so that it is gone when the connection has become another's.
+    let ended = Box::pin(connection.serve()).await;
+    match ended {
         Ended::Closed => {}
         Ended::Http2 => Box::pin(http2::serve(connection)).await,
         Ended::Upgrade(upgrade, entry) => {

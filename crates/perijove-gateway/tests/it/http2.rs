@@ -1,11 +1,12 @@
 //! HTTP/2, over TLS and by prior knowledge.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use http::Request;
 use perijove_gateway::{Response, Tls};
+use tokio::sync::Notify;
 
 use crate::{
     site::{Running, Site, service},
@@ -144,10 +145,7 @@ async fn an_idle_connection_is_ended_kindly() {
 
 #[tokio::test]
 async fn a_stop_lets_requests_finish() {
-    let (came, go) = (
-        std::sync::Arc::new(tokio::sync::Notify::new()),
-        std::sync::Arc::new(tokio::sync::Notify::new()),
-    );
+    let (came, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell, wait) = (came.clone(), go.clone());
     let slow = upstream(move |mut wire| {
         let (came, go) = (tell.clone(), wait.clone());
@@ -171,10 +169,7 @@ async fn a_stop_lets_requests_finish() {
 
 #[tokio::test]
 async fn a_reset_ends_the_work() {
-    let (came, ended) = (
-        std::sync::Arc::new(tokio::sync::Notify::new()),
-        std::sync::Arc::new(tokio::sync::Notify::new()),
-    );
+    let (came, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let (tell_came, tell_ended) = (came.clone(), ended.clone());
     let silent = upstream(move |mut wire| {
         let (came, ended) = (tell_came.clone(), tell_ended.clone());
@@ -194,6 +189,44 @@ async fn a_reset_ends_the_work() {
     stream.send_reset(h2::Reason::CANCEL);
     drop(answer);
     soon("the end of the work", ended.notified()).await;
+}
+
+#[tokio::test]
+async fn a_stream_whose_client_takes_nothing_is_given_up() {
+    let ended = Arc::<Notify>::default();
+    let tell = ended.clone();
+    let endless = upstream(move |mut wire| {
+        let ended = tell.clone();
+        async move {
+            wire.message().await;
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+            while wire.try_send(&b"4\r\nmore\r\n".repeat(1000)).await {}
+            ended.notify_one();
+        }
+    });
+    let site = Site::new().route("/", endless.await).says("/x", "still here");
+    let site = site.with(|plan| plan.transfer_time = Duration::from_millis(300)).start();
+    let mut client = connect(&site).await;
+    let mut ready = client.clone().ready().await.unwrap();
+    let (answer, _) = ready.send_request(request("GET", "/").body(()).unwrap(), true).unwrap();
+    let answer = soon("an answer", answer).await.unwrap();
+    soon("the end of the work", ended.notified()).await;
+    drop(answer);
+    // The connection itself is none the worse.
+    let (_, body) = ask(&mut client, request("GET", "/x"), b"").await;
+    assert_eq!(body, b"still here");
+}
+
+#[tokio::test]
+async fn a_stream_whose_body_stops_coming_is_given_up() {
+    let site = Site::new().route("/", echo().await);
+    let site = site.with(|plan| plan.transfer_time = Duration::from_millis(300)).start();
+    let client = connect(&site).await;
+    let mut ready = client.clone().ready().await.unwrap();
+    let (answer, mut stream) =
+        ready.send_request(request("POST", "/").body(()).unwrap(), false).unwrap();
+    stream.send_data(Bytes::from_static(b"some"), false).unwrap();
+    assert!(soon("the end of the stream", answer).await.is_err());
 }
 
 #[tokio::test]

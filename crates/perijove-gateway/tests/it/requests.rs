@@ -52,6 +52,33 @@ async fn a_head_may_come_byte_by_byte() {
     client.message().await.shows(200, "hello");
 }
 
+/// Wherever the bytes of some requests are cut in two, the answers are the same.
+#[tokio::test]
+async fn it_does_not_matter_how_the_bytes_come() {
+    let tells = |request: perijove_gateway::ServiceRequest| {
+        let head = format!("{} {:?} ", request.head.method(), request.client.host);
+        Response::new(200, "text/plain", [head.as_bytes(), &request.body].concat())
+    };
+    let site = Site::new().route("/", service(tells)).start();
+    let bytes = b"GET /a HTTP/1.1\r\nHost: one\r\n\r\n\
+        POST /b HTTP/1.1\r\nHost: two\r\nContent-Length: 12\r\n\r\nhello\r\n\r\nyou\
+        PUT /c HTTP/1.1\r\nHost: three\r\nTransfer-Encoding: chunked\r\n\r\n\
+        3;x=y\r\nabc\r\n0\r\nT: u\r\n\r\n\
+        GET /d HTTP/1.1\r\nHost: four\r\nConnection: close\r\n\r\n";
+    for cut in 1..bytes.len() {
+        let mut client = site.connect().await;
+        let (before, after) = bytes.split_at(cut);
+        client.send(before).await;
+        tokio::task::yield_now().await;
+        client.send(after).await;
+        client.message().await.shows(200, "GET \"one\" ");
+        client.message().await.shows(200, "POST \"two\" hello\r\n\r\nyou");
+        client.message().await.shows(200, "PUT \"three\" abc");
+        client.message().await.shows(200, "GET \"four\" ");
+        client.is_closed().await;
+    }
+}
+
 #[tokio::test]
 async fn old_clients_are_served() {
     let streaming = upstream(async |mut wire| {

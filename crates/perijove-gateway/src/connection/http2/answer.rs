@@ -2,11 +2,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 
@@ -17,9 +17,16 @@ use crate::{
 
 use super::{Active, STALL};
 
+/// Pieces below this are gathered.
+const SMALL: usize = 4 << 10;
+/// Into frames of about this size.
+const FRAME: usize = 16 << 10;
+
 /// The body of an answer, and what ends with it.
 pub(super) struct Outbound {
     body: Kind,
+    /// Came behind the piece that was sent last.
+    next: Option<Piece>,
     left: Option<u64>,
     sent: u64,
     status: u16,
@@ -82,8 +89,42 @@ pub(super) fn begin(
     let left = if has_body { length } else { Some(0) };
     let time = door.rules.transfer_time;
     let is_over = left == Some(0);
-    let outbound = Outbound { body, left, sent: 0, status, time, entry, is_over, _active: active };
+    let outbound =
+        Outbound { body, next: None, left, sent: 0, status, time, entry, is_over, _active: active };
     response.map(|()| outbound)
+}
+
+type Piece = Option<Result<Bytes, BodyError>>;
+
+/// The next piece of a body, and what follows it as long as it is small and there: clients take
+/// many frames of a few bytes for an attack. `next` keeps what came behind.
+fn gather(
+    source: &mut dyn Source,
+    next: &mut Option<Piece>,
+    context: &mut Context<'_>,
+) -> Poll<Piece> {
+    let first = match next.take() {
+        Some(first) => first,
+        None => ready!(source.poll_chunk(context)),
+    };
+    let Some(Ok(first)) = first else { return Poll::Ready(first) };
+    if first.len() >= SMALL {
+        return Poll::Ready(Some(Ok(first)));
+    }
+    let mut gathered: Option<BytesMut> = None;
+    while gathered.as_ref().map_or(first.len(), BytesMut::len) < FRAME {
+        match source.poll_chunk(context) {
+            Poll::Pending => break,
+            Poll::Ready(Some(Ok(piece))) if piece.len() < SMALL => {
+                gathered.get_or_insert_with(|| first.as_ref().into()).extend_from_slice(&piece);
+            }
+            Poll::Ready(other) => {
+                *next = Some(other);
+                break;
+            }
+        }
+    }
+    Poll::Ready(Some(Ok(gathered.map_or(first, BytesMut::freeze))))
 }
 
 impl hyper::body::Body for Outbound {
@@ -100,7 +141,7 @@ impl hyper::body::Body for Outbound {
             Kind::Nothing => None,
             Kind::Full(bytes) if bytes.is_empty() => None,
             Kind::Full(bytes) => Some(Ok(std::mem::take(bytes))),
-            Kind::Stream(source) => std::task::ready!(source.poll_chunk(context)),
+            Kind::Stream(source) => ready!(gather(&mut **source, &mut this.next, context)),
         };
         // Until it is asked for the next piece, the client is waited for.
         let _ = STALL.try_with(|stall| stall.arm(this.time));
