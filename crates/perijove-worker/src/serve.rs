@@ -38,6 +38,10 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// Sleeping threads look again this often, whatever happens.
 const REST: Duration = Duration::from_secs(30);
+/// The seat of threads that the application made. They wait and read like the others, but nobody
+/// can wake them to take over, hence they look more often whether nobody reads.
+const OUTSIDER: Seat = Seat::MAX;
+const OUTSIDERS_REST: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// The seat of a thread that serves requests.
@@ -162,7 +166,7 @@ impl Server {
         ready: impl Fn() -> Option<T>,
     ) -> Result<T, Unmet> {
         self.flush();
-        let seat = SEAT.get();
+        let seat = SEAT.get().unwrap_or(OUTSIDER);
         let until = Instant::now() + PATIENCE;
         exchange.add_waiter(thread::current());
         let result = loop {
@@ -176,16 +180,10 @@ impl Server {
             if left.is_zero() {
                 break Err(Unmet::Late);
             }
-            match seat {
-                Some(seat) => self.wait_once(seat, left),
-                // A thread of the application's own has no part in the turn.
-                None => thread::park_timeout(left.min(REST)),
-            }
+            self.wait_once(seat, left);
         };
         exchange.remove_waiter(thread::current().id());
-        if let Some(seat) = seat
-            && lock(&self.turn).end_wait(seat)
-        {
+        if lock(&self.turn).end_wait(seat) {
             self.timer.arm(TICK);
         }
         result
@@ -199,7 +197,8 @@ impl Server {
                 if let Some(successor) = wake {
                     self.wake_seat(successor);
                 }
-                thread::park_timeout(left.min(REST));
+                let rest = if seat == OUTSIDER { OUTSIDERS_REST } else { REST };
+                thread::park_timeout(left.min(rest));
             }
         }
     }

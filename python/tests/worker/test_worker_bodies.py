@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 
 import pytest
-from frames import FIRST_BODY, Connection
+from frames import FIRST_BODY, Connection, Worker
 
 Serve = Callable[[str], Connection]
 
@@ -17,12 +18,12 @@ def example(length: int) -> bytes:
 
 @pytest.mark.parametrize("chunked", [False, True])
 @pytest.mark.parametrize("length", [0, 1, 65_536, 65_537, 102_400, 1_000_000, 5_000_000])
-@pytest.mark.parametrize("path", ["/all", "/blocks?1000", "/blocks?100000"])
+@pytest.mark.parametrize("path", ["/all", "/blocks?1000", "/blocks?100000", "/elsewhere"])
 def test_it_arrives_whole(serve: Serve, path: str, length: int, chunked: bool) -> None:
     body = example(length)
     answer = serve("bodies").fetch("POST", path, body=body, chunked=chunked)
     assert answer.json[:2] == [length, hashlib.sha256(body).hexdigest()]
-    if path != "/all":
+    if path.startswith("/blocks"):
         assert answer.json[2] == min(length, int(path.partition("?")[2]))
 
 
@@ -101,3 +102,12 @@ def test_many_uploads_at_once(serve: Serve) -> None:
         connection.send_body(id, body[FIRST_BODY:], end=True)
     for id in ids:
         assert connection.wait(id).json == [102_400, hashlib.sha256(body).hexdigest()]
+
+
+@pytest.mark.parametrize("path", ["/all", "/elsewhere", "/echo"])
+def test_a_worker_with_one_thread_reads_while_it_waits(path: str) -> None:
+    body = example(1_000_000)
+    with Worker("bodies:application", threads=1) as worker:
+        answer = worker.connect().fetch("POST", path, body=body, chunked=True)
+    shown = json.dumps([len(body), hashlib.sha256(body).hexdigest()]).encode()
+    assert answer.body == (body if path == "/echo" else shown)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import threading
 
 from views import application, plain, view  # noqa: F401
 
@@ -86,3 +87,12 @@ def echo(environ, start_response):
 @view("/all-unhashed")
 def all_unhashed(environ, start_response):
     return answer(start_response, len(environ["wsgi.input"].read()))
+
+
+@view("/elsewhere")
+def elsewhere(environ, start_response):
+    read = []
+    thread = threading.Thread(target=lambda: read.append(environ["wsgi.input"].read()))
+    thread.start()
+    thread.join()
+    return answer(start_response, [len(read[0]), hashlib.sha256(read[0]).hexdigest()])
