@@ -53,11 +53,16 @@ async fn an_upload_is_asked_for_when_it_is_wanted() {
 
 #[tokio::test]
 async fn an_upload_is_not_asked_for_amid_an_answer() {
-    let early = upstream(async |mut wire| {
-        wire.head().await;
-        wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
-        assert_eq!(wire.take(5).await, b"hello");
-        wire.send("again").await;
+    let has_begun = Arc::<Notify>::default();
+    let go_on = has_begun.clone();
+    let early = upstream(move |mut wire| {
+        let go_on = go_on.clone();
+        async move {
+            wire.head().await;
+            wire.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfirst").await;
+            go_on.notified().await;
+            wire.send("again").await;
+        }
     });
     let site = Site::new().route("/", early.await).start();
     let mut client = site.connect().await;
@@ -68,7 +73,7 @@ async fn an_upload_is_not_asked_for_amid_an_answer() {
     // Whether the client will send the body is not known: nothing may follow it.
     assert_eq!((head.status(), head.get("connection")), (200, Some("close")));
     assert_eq!(client.take(5).await, b"first");
-    client.send("hello").await;
+    has_begun.notify_one();
     assert_eq!(client.rest().await, "again");
 }
 
