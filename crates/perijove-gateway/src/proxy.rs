@@ -108,7 +108,8 @@ impl Errand<'_> {
 /// Takes an upstream, sends, and begins again with another one where that is safe.
 ///
 /// What is rare is boxed: this is part of every request that is forwarded, and a smaller future is
-/// a quicker one. For the same reason it is a block that uses what it captures where it is.
+/// a quicker one.
+#[expect(clippy::manual_async_fn, reason = "an `async fn` keeps its arguments twice")]
 fn send<'a>(
     upstreams: &'a Upstreams,
     mut errand: Errand<'a>,

@@ -260,8 +260,7 @@ fn finish(
     let mut receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
     receiving.keep(head.keep.filter(|_| is_sent));
     let body = receiving.whole().unwrap_or_else(|| {
-        // A body that the upstream has not asked for is not wanted.
-        if !is_sent && !talk.sending.is_held() && talk.broken.is_none() {
+        if !is_sent && talk.broken.is_none() {
             receiving.keep(head.keep);
             let upload = std::mem::replace(&mut errand.upload, Upload::new(Body::Empty));
             receiving.send_on(talk.sending, upload);

@@ -103,13 +103,32 @@ impl Socket {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.poll_writing(context, || match self {
+            Self::Tcp(stream) => stream.try_write_vectored(parts),
+            Self::Unix(stream) => stream.try_write_vectored(parts),
+        })
+    }
+
+    /// Writes some of `bytes`.
+    pub(super) fn poll_write_some(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_writing(context, || match self {
+            Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Unix(stream) => stream.try_write(bytes),
+        })
+    }
+
+    fn poll_writing(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn() -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         loop {
             ready!(self.poll_write_ready(context))?;
-            let written = match self {
-                Self::Tcp(stream) => stream.try_write_vectored(parts),
-                Self::Unix(stream) => stream.try_write_vectored(parts),
-            };
-            match written {
+            match write() {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 result => return Poll::Ready(result),

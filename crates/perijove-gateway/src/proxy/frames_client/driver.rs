@@ -234,7 +234,7 @@ impl Driver<'_> {
                 std::mem::swap(&mut state.out, &mut self.writing);
             }
             let rest = self.writing.get(self.written..).unwrap_or_default();
-            match self.socket.poll_write_parts(context, &[IoSlice::new(rest)]) {
+            match self.socket.poll_write_some(context, rest) {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(count)) => self.written += count,
                 Poll::Ready(Err(error)) => return Err(error.into()),

@@ -105,6 +105,8 @@ impl Receiving {
         let (socket, says_over) = (self.socket.clone(), is_over.clone());
         let task = tokio::spawn(async move {
             let (mut sending, mut upload) = (sending, upload);
+            // Amid an answer nobody is asked to go on; what comes all the same is passed on.
+            sending.release();
             let sent = std::future::poll_fn(|context| sending.poll(&socket, &mut upload, context));
             says_over.store(sent.await.is_ok(), Ordering::Relaxed);
         });

@@ -11,9 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 use super::pipes;
 #[cfg(target_os = "linux")]
-use crate::linux::{Pipe, acknowledge};
+use crate::linux::Pipe;
 #[cfg(not(target_os = "linux"))]
-use crate::portable::{Pipe, acknowledge};
+use crate::portable::Pipe;
 use crate::{
     proxy::wire::{PIECE, with_scratch},
     stream::{Socket, Stream},
@@ -40,16 +40,13 @@ pub(super) struct Flow {
     /// Whether the reading side has reported its end.
     has_ended: bool,
     is_over: bool,
-    /// Whether the source is asked to send on at once: a peer that sends small messages by several
-    /// writes may wait for the acknowledgement of the first.
-    acknowledges: bool,
     /// Bytes carried so far, to see whether anything moves.
     pub(super) carried: u64,
 }
 
 impl Flow {
     /// `rest` goes first.
-    pub(super) fn new(rest: Bytes, acknowledges: bool) -> Self {
+    pub(super) fn new(rest: Bytes) -> Self {
         Self {
             rest,
             pipe: None,
@@ -58,7 +55,6 @@ impl Flow {
             is_unflushed: false,
             has_ended: false,
             is_over: false,
-            acknowledges,
             carried: 0,
         }
     }
@@ -120,8 +116,6 @@ impl Flow {
         };
         if count == 0 {
             self.has_ended = true;
-        } else if self.acknowledges {
-            acknowledge(from.socket());
         }
         self.carried += count as u64;
         self.burst = self.burst.saturating_add(count);

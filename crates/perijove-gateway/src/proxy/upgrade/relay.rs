@@ -14,6 +14,10 @@ use tokio::{
 };
 
 use super::{Farewell, flow::Flow};
+#[cfg(target_os = "linux")]
+use crate::linux::acknowledge;
+#[cfg(not(target_os = "linux"))]
+use crate::portable::acknowledge;
 use crate::{
     proxy::wire::with_scratch,
     stream::{Socket, Stream},
@@ -36,6 +40,43 @@ pub(super) struct Relay {
     silence: Option<Pin<Box<Sleep>>>,
     /// Bytes carried when the silence began.
     carried: u64,
+    tempo: Option<Tempo>,
+}
+
+/// Whether an upstream on TCP must hear at once that its bytes have come.
+///
+/// A peer that sends several small messages in a row may hold back all but the first until that is
+/// acknowledged (Nagle), which our side would put off for 40 ms, hoping for something to send
+/// along. Where each message is answered by one there is something to send, and an acknowledgement
+/// by itself costs as much as a message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tempo {
+    /// Messages from the upstream since the last one to it.
+    in_a_row: u8,
+    /// How often just one came before the next one to it.
+    turns: u8,
+}
+
+/// After so many turns in a row, the next message is expected to be answered too.
+const TURNS: u8 = 8;
+
+impl Tempo {
+    /// Bytes went to the upstream.
+    fn up(&mut self) {
+        if self.in_a_row == 1 {
+            self.turns = self.turns.saturating_add(1);
+        }
+        self.in_a_row = 0;
+    }
+
+    /// Bytes came from it; true when that is to be acknowledged now.
+    fn down(&mut self) -> bool {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        if self.in_a_row > 1 {
+            self.turns = 0;
+        }
+        self.turns < TURNS
+    }
 }
 
 impl Relay {
@@ -43,22 +84,32 @@ impl Relay {
     pub(super) fn new(client: Stream, upstream: Stream, leftover: Bytes, early: Bytes) -> Self {
         keep_alive(client.socket());
         keep_alive(upstream.socket());
-        let is_tcp = matches!(upstream.socket(), Socket::Tcp(_));
+        let tempo = matches!(upstream.socket(), Socket::Tcp(_)).then(Tempo::default);
         Self {
             client,
             upstream,
-            up: Flow::new(leftover, false),
-            down: Flow::new(early, is_tcp),
+            up: Flow::new(leftover),
+            down: Flow::new(early),
             silence: None,
             carried: 0,
+            tempo,
         }
     }
 
     /// Ready when the connection is over: both sides have ended, one has broken, or one has ended
     /// and the other is silent.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let before = (self.up.carried, self.down.carried);
         let up = self.up.poll(&mut self.client, &mut self.upstream, context);
         let down = self.down.poll(&mut self.upstream, &mut self.client, context);
+        if let Some(tempo) = &mut self.tempo {
+            if self.up.carried != before.0 {
+                tempo.up();
+            }
+            if self.down.carried != before.1 && tempo.down() {
+                acknowledge(self.upstream.socket());
+            }
+        }
         match (up, down) {
             (Poll::Ready(Ok(())), Poll::Ready(Ok(())))
             | (Poll::Ready(Err(_)), _)
@@ -128,5 +179,32 @@ fn keep_alive(socket: &Socket) {
         let settings = TcpKeepalive::new().with_time(time).with_interval(interval);
         // Where this fails, a dead peer is found out when something is sent to it.
         drop(SockRef::from(stream).set_tcp_keepalive(&settings));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tempo;
+
+    #[test]
+    fn what_is_not_answered_in_turn_is_acknowledged() {
+        let check = |talk: &str, expected: &str| {
+            let mut tempo = Tempo::default();
+            let heard: String = talk
+                .chars()
+                .filter_map(|way| match way {
+                    '>' => {
+                        tempo.up();
+                        None
+                    }
+                    _ => Some(if tempo.down() { 'a' } else { '-' }),
+                })
+                .collect();
+            assert_eq!(heard, expected, "{talk}");
+        };
+        check("<<<<", "aaaa");
+        check("><<<><<<", "aaaaaa");
+        check("><><><><><><><><><><", "aaaaaaaa--");
+        check("><><><><><><><><><<<><", "aaaaaaaa-aaa");
     }
 }
