@@ -50,7 +50,8 @@ worker: needs-build
 wheel: needs-build $(TOOLS)/ready
 	rm -rf dist
 	$(TOOLS)/bin/python python/build/perijove_build.py
-	$(TOOLS)/bin/maturin build --release --locked --out dist
+	@# A target folder of its own: maturin's settings make cargo build pyo3 anew, each time they change.
+	$(TOOLS)/bin/maturin build --release --locked --target-dir target/wheel --out dist
 	$(TOOLS)/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist python/pyramid_notebook
 	rm -rf python/perijove/demo
 	@ls dist
