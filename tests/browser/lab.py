@@ -34,7 +34,8 @@ class Lab:
         expect(self._status()).to_have_attribute("data-status", "idle", timeout=PATIENCE)
 
     def greeting(self) -> str:
-        return self.page.locator(".jp-MarkdownCell .jp-RenderedMarkdown").first.inner_text()
+        texts = self.page.locator(".jp-Notebook .jp-RenderedMarkdown").all_inner_texts()
+        return "\n".join(texts)
 
     def run(self, code: str) -> str:
         """Type code into the last cell, run it, and read what it answers."""

@@ -59,16 +59,18 @@ class Site:
     def kill(self) -> None:
         """As a crash would: nothing in perijove can do anything about it."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(PATIENCE)
+        with self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait(PATIENCE)
 
     def stop(self) -> None:
         """Notebooks first, since they outlive perijove; then perijove."""
         if self.process is None or self.process.poll() is not None:
             return
         self.tell("notebook", "stop", "--all")
-        self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(PATIENCE) == 0, self.last_lines()
+        with self.process:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(PATIENCE) == 0, self.last_lines()
 
     def tell(self, *arguments: str) -> str:
         """Run another command of perijove's beside the serving one."""

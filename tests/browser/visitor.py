@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from urllib.parse import urljoin
+from contextlib import closing
+from http.client import HTTPConnection
+from urllib.parse import urljoin, urlsplit
 
 from lab import PATIENCE, Lab
 from playwright.sync_api import Page
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 
@@ -46,15 +48,21 @@ class Visitor:
 
     def websocket(self, path: str, origin: str | None = None) -> int:
         """The status of a websocket's handshake, with this visitor's cookies."""
-        try:
-            with self._connect(path, origin or self.url):
-                return 101
-        except InvalidStatus as refusal:
-            return refusal.response.status_code
+        connection = HTTPConnection(urlsplit(self.url).netloc, timeout=PATIENCE / 1000)
+        headers = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Origin": origin or self.url,
+        }
+        with closing(connection):
+            connection.request("GET", path, headers=headers | self._cookie())
+            return connection.getresponse().status
 
     def websocket_ends_after(self, path: str, event: Callable[[], object]) -> float:
         """Seconds from an event to the end of a websocket that was open by then."""
-        with self._connect(path, self.url) as socket:
+        with self._connect(path) as socket:
             event()
             begun = time.monotonic()
             while (now := time.monotonic() - begun) < PATIENCE / 1000:
@@ -69,7 +77,7 @@ class Visitor:
     def websocket_lasts(self, path: str, seconds: float) -> bool:
         """Whether a websocket is still open after so long."""
         end = time.monotonic() + seconds
-        with self._connect(path, self.url) as socket:
+        with self._connect(path) as socket:
             while (left := end - time.monotonic()) > 0:
                 try:
                     socket.recv(timeout=left)
@@ -79,13 +87,16 @@ class Visitor:
                     return False
         return True
 
-    def _connect(self, path: str, origin: str) -> ClientConnection:
-        cookies = self.page.context.cookies(self.url)
-        cookie = "; ".join(f"{each['name']}={each['value']}" for each in cookies)
+    def _connect(self, path: str) -> ClientConnection:
         return connect(
             urljoin(self.url.replace("http", "ws", 1), path),
-            origin=origin,
-            additional_headers={"Cookie": cookie} if cookie else {},
+            origin=self.url,
+            additional_headers=self._cookie(),
             open_timeout=PATIENCE / 1000,
             proxy=None,
         )
+
+    def _cookie(self) -> dict[str, str]:
+        cookies = self.page.context.cookies(self.url)
+        cookie = "; ".join(f"{each['name']}={each['value']}" for each in cookies)
+        return {"Cookie": cookie} if cookie else {}
