@@ -255,3 +255,117 @@ fn read_start(payload: &Bytes) -> Result<(u16, Bytes), FrameError> {
     }
     Ok((status, payload.slice(RESPONSE_START..end)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::BytesMut;
+    use proptest::prelude::*;
+
+    use super::{Reading, SMALL, State};
+    use crate::proxy::frames_client::state::Piece;
+
+    /// A frame of a worker: kind, whether it is the last one, id, payload.
+    type Sent = (u8, bool, u16, Vec<u8>);
+
+    fn wire(frames: &[Sent]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (kind, is_last, id, payload) in frames {
+            bytes.extend_from_slice(&u32::try_from(payload.len()).unwrap().to_le_bytes());
+            bytes.extend_from_slice(&[*kind, u8::from(*is_last), 0, 0]);
+            bytes.extend_from_slice(&u32::from(*id).to_le_bytes());
+            bytes.extend_from_slice(payload);
+        }
+        bytes
+    }
+
+    fn response(id: u16, is_last: bool, body: Vec<u8>) -> Sent {
+        let mut payload = vec![200, 0, 0, 0, 6, 0, 0, 0];
+        payload.extend_from_slice(b"A: b\r\n");
+        payload.extend(body);
+        (17, is_last, id, payload)
+    }
+
+    /// What three requests get when the bytes come in such pieces.
+    fn heard(bytes: &[u8], cuts: &[usize]) -> Vec<(Option<u16>, Vec<u8>, bool)> {
+        let (mut reading, mut state) = (Reading::new(), State::default());
+        reading.threads = Some(1);
+        for _ in 0..3 {
+            state.begin(Duration::from_secs(1), true).unwrap();
+        }
+        let mut rest = bytes;
+        let mut cuts = cuts.iter().cycle();
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            rest = after;
+            reading.buffer.extend_from_slice(piece);
+            if reading.take_frames(&mut state).is_err() {
+                break;
+            }
+        }
+        (0..3).map(|id| outcome(&mut state, id)).collect()
+    }
+
+    fn outcome(state: &mut State, id: u16) -> (Option<u16>, Vec<u8>, bool) {
+        let answer = state.take_answer(id);
+        let mut body = BytesMut::new();
+        let status = answer.map(|answer| {
+            assert_eq!(answer.fields, "A: b\r\n");
+            body.extend_from_slice(&answer.body);
+            answer.status
+        });
+        while let Some(Piece::Bytes(piece)) = state.take_piece(id) {
+            body.extend_from_slice(&piece);
+        }
+        let is_over = state.entry(id).is_some_and(|entry| entry.is_over);
+        (status, body.to_vec(), is_over)
+    }
+
+    fn body() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40),
+            (any::<u8>(), SMALL..SMALL + 3000).prop_map(|(byte, size)| vec![byte; size]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+        #[test]
+        fn frames_are_heard_alike_however_they_are_cut(
+            first in body(),
+            second in body(),
+            third in prop::collection::vec(body(), 0..4),
+            cuts in prop::collection::vec(1usize..20_000, 1..20),
+        ) {
+            let mut frames = vec![response(0, true, first.clone()), response(2, false, vec![])];
+            for piece in &third {
+                frames.push((18, false, 2, piece.clone()));
+            }
+            frames.push(response(1, false, second.clone()));
+            frames.push((18, true, 2, vec![]));
+            let expected = vec![
+                (Some(200), first, true),
+                (Some(200), second, false),
+                (Some(200), third.concat(), true),
+            ];
+            prop_assert!(heard(&wire(&frames), &cuts) == expected);
+            prop_assert!(heard(&wire(&frames), &[usize::MAX]) == expected);
+        }
+
+        #[test]
+        fn no_bytes_break_it(
+            start in prop::collection::vec(any::<u8>(), 0..300),
+            kind in 16u8..22,
+            length in 0u8..40,
+            id in 0u8..5,
+            cuts in prop::collection::vec(1usize..50, 1..5),
+        ) {
+            let mut bytes = vec![length, 0, 0, 0, kind, 1, 0, 0, id, 0, 0, 0];
+            bytes.extend_from_slice(&start);
+            heard(&start, &cuts);
+            heard(&bytes, &cuts);
+        }
+    }
+}

@@ -171,6 +171,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use bytes::BytesMut;
+    use proptest::prelude::*;
 
     use super::{Framing, Malformed, read};
     use crate::{CookieNames, proxy::headers::AnswerFields};
@@ -262,5 +263,35 @@ mod tests {
         check("HTTP/1.1 200 OK\nKeep-Alive: timeout=5, max=100", Some(4));
         check("HTTP/1.1 200 OK\nKeep-Alive: max=100, timeout=500", Some(60));
         check("HTTP/1.1 200 OK\nKeep-Alive: timeout=1", None);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_break_it_and_pieces_read_as_the_whole(
+            parts in prop::collection::vec(prop_oneof![
+                Just("HTTP/1.1 200 OK\n"), Just("HTTP/1.0 204 x\n"), Just("HTTP/1.1 "), Just("\n"),
+                Just("Content-Length: 5\n"), Just("Transfer-Encoding: chunked\n"), Just("A: b\n"),
+                Just("Connection: a\n"), Just(" "), Just(":"), Just("\u{e9}"), Just("\0"), Just("rest"),
+            ], 0..9),
+            step in 1usize..9,
+        ) {
+            let bytes = parts.concat().replace('\n', "\r\n").into_bytes();
+            let cookies = CookieNames::default();
+            let rules = AnswerFields { confinement: None, cookies: &cookies, is_question: false, is_head: false };
+            let read_in = |step: usize| {
+                let mut buffer = BytesMut::new();
+                for piece in bytes.chunks(step) {
+                    buffer.extend_from_slice(piece);
+                    match read(&mut buffer, rules) {
+                        Ok(None) => {}
+                        Ok(Some(head)) => return Some(Ok((head.status, head.fields, head.framing))),
+                        Err(error) => return Some(Err(error)),
+                    }
+                }
+                None
+            };
+            // A mistake may show earlier in pieces, never otherwise.
+            prop_assert_eq!(read_in(step).map(Result::ok), read_in(usize::MAX).map(Result::ok));
+        }
     }
 }
