@@ -89,7 +89,7 @@ async fn a_confined_target_does_not_act_on_the_origin() {
                 sender.send(wire.message().await).unwrap();
                 wire.send(
                     "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nSet-Cookie: own=1; Path=/\r\n\
-                    Set-Cookie: session=2\r\nClear-Site-Data: \"*\"\r\nPerijove-User: x\r\n\r\n",
+                    Set-Cookie: session=2\r\nClear-Site-Data: \"*\"\r\nPerijove-Subject: x\r\n\r\n",
                 )
                 .await;
             }
@@ -113,7 +113,7 @@ async fn a_confined_target_does_not_act_on_the_origin() {
         let cookies: Vec<_> =
             answer.fields.iter().filter(|(name, _)| name == "Set-Cookie").map(|(_, v)| v).collect();
         assert_eq!(cookies, ["own=1; Path=/in/"]);
-        assert_eq!((answer.get("clear-site-data"), answer.get("perijove-user")), (None, None));
+        assert_eq!((answer.get("clear-site-data"), answer.get("perijove-subject")), (None, None));
         let request = receiver.recv().await.unwrap();
         assert_eq!(request.get("cookie"), expected);
         assert_eq!(request.get("authorization"), Some("token t"));

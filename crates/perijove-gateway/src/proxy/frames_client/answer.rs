@@ -205,7 +205,7 @@ mod tests {
         check("", Some(("", None)));
         check("A: b\r\nB:c \r\n", Some(("A: b\r\nB: c\r\n", None)));
         check("Content-Length: 5\r\nServer: s\r\nA: b\r\n", Some(("A: b\r\n", Some(5))));
-        check("Perijove-User: ada\r\nConnection: close\r\n", Some(("", None)));
+        check("Perijove-Subject: ada\r\nConnection: close\r\n", Some(("", None)));
     }
 
     #[test]

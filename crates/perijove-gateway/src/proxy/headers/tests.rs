@@ -71,8 +71,8 @@ fn what_is_ours_to_say_is_believed_from_no_client() {
         "X-Real-IP",
         "X_Real_IP",
         "X-Request-Id",
-        "Perijove-User",
-        "perijove_user",
+        "Perijove-Subject",
+        "perijove_subject",
         "Perijove_Question",
         "Proxy",
         "Transfer_Encoding2",
@@ -209,7 +209,7 @@ fn answers_pass_without_what_is_the_connections_or_ours() {
         ("Keep-Alive", "timeout=5"),
         ("Date", "d"),
         ("Server", "s"),
-        ("Perijove-User", "ada"),
+        ("Perijove-Subject", "ada"),
         ("Set-Cookie", "a=1; Path=/"),
         ("Strict-Transport-Security", "max-age=1"),
         ("X-Forwarded-For", "kept"),
@@ -220,7 +220,7 @@ fn answers_pass_without_what_is_the_connections_or_ours() {
     let head = answer(&fields, |rules| rules.is_head = true);
     assert_eq!(head, format!("Content-Type: t|Content-Length: 5|{rest}"));
     let question = answer(&fields, |rules| rules.is_question = true);
-    assert_eq!(question, format!("Content-Type: t|Perijove-User: ada|{rest}"));
+    assert_eq!(question, format!("Content-Type: t|Perijove-Subject: ada|{rest}"));
 }
 
 #[test]
@@ -286,7 +286,7 @@ proptest! {
     fn spelling_makes_no_way_round(
         name in prop::sample::select(vec![
             "forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "x-request-id",
-            "perijove-user", "perijove-method", "proxy", "proxy-authorization",
+            "perijove-subject", "perijove-method", "proxy", "proxy-authorization",
         ]),
         spelling in prop::collection::vec((any::<bool>(), any::<bool>()), 32),
     ) {

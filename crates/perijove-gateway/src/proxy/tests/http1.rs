@@ -41,7 +41,7 @@ async fn questions_of_ours_say_and_hear_what_clients_do_not() {
     let (stage, listener) = Stage::one();
     let fields = [("Perijove-Question", "q"), ("Cookie", "a=1")];
     let Request { head, client, .. } = request("GET", "/", &fields, Body::Empty);
-    let chunked = "HTTP/1.1 200 OK\r\nPerijove-User: ada\r\nSet-Cookie: a=1\r\n\
+    let chunked = "HTTP/1.1 200 OK\r\nPerijove-Subject: ada\r\nSet-Cookie: a=1\r\n\
         Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
     let upstream = async {
         let mut peer = Peer::accept(&listener).await;
@@ -53,7 +53,7 @@ async fn questions_of_ours_say_and_hear_what_clients_do_not() {
     let time = Duration::from_secs(60);
     let client = async {
         let answer = ask(&stage.upstreams, head.clone(), &client, time).await.unwrap();
-        assert_eq!(answer.fields.get("perijove-user"), Some(&b"ada"[..]));
+        assert_eq!(answer.fields.get("perijove-subject"), Some(&b"ada"[..]));
         assert!(answer.fields.contains("set-cookie"));
         assert!(matches!(answer.body, Body::Full(body) if body == "ok"));
         let answer = ask(&stage.upstreams, head.clone(), &client, time).await.unwrap();
