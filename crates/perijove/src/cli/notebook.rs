@@ -89,7 +89,7 @@ fn entries(running: &Running) -> Result<Vec<Value>, Failure> {
 
 fn status(arguments: OneArguments) -> Result<ExitCode, Failure> {
     let running = Running::find(arguments.config)?;
-    let entry = running.ask("GET", &address(&arguments.notebook), None)?;
+    let entry = running.ask("GET", &find(&running, &arguments.notebook)?, None)?;
     tell(&entry, arguments.json)
 }
 
@@ -139,7 +139,7 @@ fn last_lines(entry: &Value) -> String {
 fn stop(arguments: StopArguments) -> Result<ExitCode, Failure> {
     let running = Running::find(arguments.config)?;
     let notebooks = match arguments.notebook {
-        Some(notebook) => vec![address(&notebook)],
+        Some(notebook) => vec![find(&running, &notebook)?],
         None => entries(&running)?.iter().filter_map(address_of).collect(),
     };
     for address in &notebooks {
@@ -148,6 +148,23 @@ fn stop(arguments: StopArguments) -> Result<ExitCode, Failure> {
     match notebooks.len() {
         1 => super::print("stopped\n"),
         count => super::print(&format!("stopped {count} notebooks\n")),
+    }
+}
+
+/// The path on the control socket of a notebook that is known by this name, else of one that could
+/// be: names of users may hold slashes too.
+fn find(running: &Running, notebook: &str) -> Result<String, Failure> {
+    let is_meant = |entry: &&Value| title(entry) == notebook;
+    let known = entries(running)?.iter().find(is_meant).and_then(address_of);
+    Ok(known.unwrap_or_else(|| address(notebook)))
+}
+
+/// `ada`, or `ada/work`.
+fn title(entry: &Value) -> String {
+    let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default();
+    match text("name") {
+        "" => text("user").to_owned(),
+        name => format!("{}/{name}", text("user")),
     }
 }
 
@@ -176,11 +193,9 @@ fn for_people(entries: &[Value], now: u64) -> String {
         _ => "-".to_owned(),
     };
     let row = |entry: &Value| {
-        let user = text(entry, "user");
-        let named = entry.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
         let started = entry.get("started").and_then(Value::as_u64);
         [
-            named.map_or_else(|| user.clone(), |name| format!("{user}/{name}")),
+            title(entry),
             text(entry, "state"),
             started.map_or_else(|| "-".to_owned(), |at| table::age(now.saturating_sub(at))),
             text(entry, "pid"),

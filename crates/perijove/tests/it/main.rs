@@ -16,6 +16,7 @@ mod configs;
 mod corpus;
 mod house;
 mod limits;
+mod notebooks;
 mod reference;
 mod reloading;
 mod serving;

@@ -2,10 +2,8 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
 };
@@ -15,9 +13,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) mod http;
+mod log;
 mod package;
+mod small_state;
+mod survivors;
 
 pub(crate) use http::{Answer, Connection};
+use log::Log;
 
 /// How long anything may take before a story fails. The machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,13 +28,24 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Plan {
     folder: TempDir,
     settings: Vec<String>,
+    start: Start,
+}
+
+/// How the program is started, and started again.
+#[derive(Clone, Default)]
+struct Start {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    /// Its state folder is a small file system of its own.
+    has_small_state: bool,
+    /// Notebooks run on when the program ends: somebody must end them.
+    has_notebooks: bool,
 }
 
 /// A site that is served.
 pub(crate) struct Site {
     folder: TempDir,
+    start: Start,
     child: Child,
     pub(crate) addresses: Vec<String>,
     log: Log,
@@ -53,8 +66,7 @@ impl Plan {
         let plan = Self {
             folder,
             settings: settings.map(str::to_owned).to_vec(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
+            start: Start::default(),
         };
         plan.set("site.workers = 1").set("limits.drain-time = '20s'")
     }
@@ -81,12 +93,23 @@ impl Plan {
     }
 
     pub(crate) fn argument(mut self, argument: &str) -> Self {
-        self.arguments.push(argument.to_owned());
+        self.start.arguments.push(argument.to_owned());
         self
     }
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.to_owned(), value.to_owned()));
+        self.start.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(crate) fn with_notebooks(mut self) -> Self {
+        self.start.has_notebooks = true;
+        self
+    }
+
+    /// Its state folder has four megabytes.
+    pub(crate) fn small_state(mut self) -> Self {
+        self.start.has_small_state = true;
         self
     }
 
@@ -96,10 +119,56 @@ impl Plan {
 
     /// Starts it, and returns when it says that it is ready.
     pub(crate) async fn start(self) -> Site {
-        let (mut child, folder) = self.spawn();
+        self.configure();
+        Site::start_in(self.folder, self.start).await
+    }
+
+    /// Starts it, and waits for its end: for sites that do not start.
+    pub(crate) fn run(self) -> Ended {
+        self.configure();
+        let mut child = self.start.spawn(self.folder.path());
+        let log = Log::follow(child.stderr.take().unwrap());
+        let status = wait(&mut child);
+        log.until_closed();
+        Ended { code: status.and_then(|status| status.code()), log: log.text() }
+    }
+
+    /// Starts it, sends a signal when a file is there, and waits for the end.
+    pub(crate) async fn run_until(self, file: &str, signal: Signal) -> Ended {
+        self.configure();
+        let path = self.folder.path().join(file);
+        let mut child = self.start.spawn(self.folder.path());
+        let log = Log::follow(child.stderr.take().unwrap());
+        until(&format!("{file} is there"), || path.exists()).await;
+        send(child.id() as i32, signal);
+        let status = wait(&mut child);
+        log.until_closed();
+        Ended { code: status.and_then(|status| status.code()), log: log.text() }
+    }
+
+    fn configure(&self) {
+        let settings = self.settings.join("\n") + "\n";
+        fs::write(self.folder.path().join("perijove.toml"), settings).unwrap();
+    }
+}
+
+impl Start {
+    fn spawn(&self, folder: &Path) -> Child {
+        let program = if self.has_small_state { small_state::program } else { program };
+        let mut command = program(folder);
+        command.arg("serve").args(&self.arguments);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+}
+
+impl Site {
+    async fn start_in(folder: TempDir, start: Start) -> Self {
+        let mut child = start.spawn(folder.path());
         let log = Log::follow(child.stderr.take().unwrap());
         let said = Log::follow(child.stdout.take().unwrap());
-        let mut site = Site { folder, child, addresses: Vec::new(), log };
+        let mut site = Self { folder, start, child, addresses: Vec::new(), log };
         let is_ready = |text: &str| text.lines().any(|line| line.starts_with("ready: "));
         // Others of the same story may have to answer meanwhile, so nothing is blocked here.
         until("it is ready", || is_ready(&said.text()) || said.is_closed()).await;
@@ -110,37 +179,6 @@ impl Plan {
             .filter_map(|line| line.strip_prefix("ready: ").map(str::to_owned))
             .collect();
         site
-    }
-
-    /// Starts it, and waits for its end: for sites that do not start.
-    pub(crate) fn run(self) -> Ended {
-        let (mut child, _folder) = self.spawn();
-        let log = Log::follow(child.stderr.take().unwrap());
-        let status = wait(&mut child);
-        log.until_closed();
-        Ended { code: status.and_then(|status| status.code()), log: log.text() }
-    }
-
-    /// Starts it, sends a signal when a file is there, and waits for the end.
-    pub(crate) async fn run_until(self, file: &str, signal: Signal) -> Ended {
-        let path = self.folder.path().join(file);
-        let (mut child, _folder) = self.spawn();
-        let log = Log::follow(child.stderr.take().unwrap());
-        until(&format!("{file} is there"), || path.exists()).await;
-        send(child.id() as i32, signal);
-        let status = wait(&mut child);
-        log.until_closed();
-        Ended { code: status.and_then(|status| status.code()), log: log.text() }
-    }
-
-    fn spawn(self) -> (Child, TempDir) {
-        let settings = self.settings.join("\n") + "\n";
-        fs::write(self.folder.path().join("perijove.toml"), settings).unwrap();
-        let mut command = program(self.folder.path());
-        command.arg("serve").args(&self.arguments);
-        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        (command.spawn().unwrap(), self.folder)
     }
 }
 
@@ -240,6 +278,15 @@ impl Site {
         write(&self.folder.path().join(name), content);
     }
 
+    /// Fills the state folder to the last byte; only where that is small.
+    pub(crate) fn fill_state(&self) {
+        small_state::fill(self.child.id(), self.folder.path());
+    }
+
+    pub(crate) fn free_state(&self) {
+        small_state::free(self.child.id(), self.folder.path());
+    }
+
     /// Changes the configuration of the running site: a line is added.
     pub(crate) fn configure(&self, line: &str) {
         let path = self.folder.path().join("perijove.toml");
@@ -274,11 +321,46 @@ impl Site {
     }
 }
 
+impl Site {
+    /// Kills the program as a power cut would, and starts it again.
+    pub(crate) async fn crash_and_start(self) -> Self {
+        self.crash_and_start_after(|| {}).await
+    }
+
+    /// The same, with something in between.
+    pub(crate) async fn crash_and_start_after(mut self, meanwhile: impl FnOnce()) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        meanwhile();
+        self.begin_again().await
+    }
+
+    pub(crate) async fn stop_and_start(mut self) -> Self {
+        self.signal(Signal::TERM);
+        assert_eq!(wait(&mut self.child).and_then(|status| status.code()), Some(0));
+        self.begin_again().await
+    }
+
+    async fn begin_again(mut self) -> Self {
+        // What is left of this one must not end the notebooks.
+        let start = std::mem::take(&mut self.start);
+        let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
+        drop(self);
+        Self::start_in(folder, start).await
+    }
+}
+
 impl Drop for Site {
     fn drop(&mut self) {
-        // A story that failed leaves it running; its workers end with it.
+        // A story that failed leaves it running; its workers end with it, its notebooks do not.
+        if self.start.has_notebooks && self.child.try_wait().is_ok_and(|ended| ended.is_none()) {
+            program(self.folder.path()).args(["notebook", "stop", "--all"]).output().ok();
+        }
         self.child.kill().ok();
         self.child.wait().ok();
+        if self.start.has_notebooks {
+            survivors::end(self.folder.path());
+        }
     }
 }
 
@@ -322,56 +404,11 @@ fn write(path: &PathBuf, content: impl AsRef<[u8]>) {
     fs::write(path, content).unwrap();
 }
 
+/// The root of the source tree.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// What a process writes, as it comes.
-#[derive(Clone)]
-struct Log(Arc<(Mutex<Written>, Condvar)>);
-
-#[derive(Default)]
-struct Written {
-    text: String,
-    is_closed: bool,
-}
-
-impl Log {
-    fn follow(stream: impl Read + Send + 'static) -> Self {
-        let log = Self(Arc::default());
-        let shared = log.0.clone();
-        thread::spawn(move || {
-            let mut reader = BufReader::new(stream);
-            let mut line = Vec::new();
-            while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                shared.0.lock().unwrap().text.push_str(&text(&line));
-                line.clear();
-                shared.1.notify_all();
-            }
-            shared.0.lock().unwrap().is_closed = true;
-            shared.1.notify_all();
-        });
-        log
-    }
-
-    fn text(&self) -> String {
-        self.0.0.lock().unwrap().text.clone()
-    }
-
-    /// Waits until the text is as wanted; false when time is up or nothing more will come.
-    fn until(&self, is_wanted: impl Fn(&str) -> bool, patience: Duration) -> bool {
-        let guard = self.0.0.lock().unwrap();
-        let waiting = |written: &mut Written| !is_wanted(&written.text) && !written.is_closed;
-        let (guard, _) = self.0.1.wait_timeout_while(guard, patience, waiting).unwrap();
-        is_wanted(&guard.text)
-    }
-
-    fn is_closed(&self) -> bool {
-        self.0.0.lock().unwrap().is_closed
-    }
-
-    fn until_closed(&self) {
-        let guard = self.0.0.lock().unwrap();
-        drop(self.0.1.wait_timeout_while(guard, PATIENCE, |written| !written.is_closed).unwrap());
-    }
 }

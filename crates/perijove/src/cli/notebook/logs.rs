@@ -1,11 +1,21 @@
 //! `perijove notebook logs`.
 
-use std::{process::ExitCode, thread, time::Duration};
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::Duration,
+};
 
 use clap::Args;
+use serde_json::Value;
+use thiserror::Error;
 
-use super::{ConfigArguments, Running, address, last_lines};
-use crate::Failure;
+use super::{ConfigArguments, Running, find, last_lines};
+use crate::{Failure, Kind};
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Arguments {
@@ -17,53 +27,124 @@ pub(in crate::cli) struct Arguments {
     /// Go on with what is written from now on
     #[arg(long)]
     follow: bool,
+    /// How many of the last lines to begin with
+    #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+    lines: usize,
 }
 
 /// How often a followed log is looked at.
 const PAUSE: Duration = Duration::from_millis(300);
 
+/// The end of a log that is read for its last lines, in bytes.
+const WINDOW: u64 = 1 << 20;
+
+#[derive(Debug, Error)]
+#[error("could not read the log {}", path.display())]
+struct LogError {
+    path: PathBuf,
+    source: io::Error,
+}
+
 pub(in crate::cli) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = Running::find(arguments.config)?;
-    let address = address(&arguments.notebook);
-    let mut known = String::new();
-    loop {
-        let lines = last_lines(&running.ask("GET", &address, None)?);
-        let new = beyond(&known, &lines);
-        if !new.is_empty() {
-            super::super::print(&format!("{new}\n"))?;
+    let entry = running.ask("GET", &find(&running, &arguments.notebook)?, None)?;
+    let Some(path) = entry.get("log").and_then(Value::as_str).map(PathBuf::from) else {
+        return super::super::print(&(last_lines(&entry) + "\n"));
+    };
+    let failed = |source| Failure::new(Kind::Other, LogError { path: path.clone(), source });
+    let mut tail = Tail::open(&path).map_err(failed)?;
+    let begin = tail.last(arguments.lines).map_err(failed)?;
+    let mut output = io::stdout().lock();
+    // Whoever read the lines and went away wanted no more of them.
+    let mut tell = |bytes: &[u8]| output.write_all(bytes).and_then(|()| output.flush()).is_ok();
+    let mut is_heard = tell(&begin);
+    while arguments.follow && is_heard {
+        let new = tail.more(&path).map_err(failed)?;
+        if new.is_empty() {
+            thread::sleep(PAUSE);
+        } else {
+            is_heard = tell(&new);
         }
-        if !arguments.follow {
-            return Ok(ExitCode::SUCCESS);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A log that is read while it grows.
+struct Tail {
+    file: File,
+}
+
+impl Tail {
+    fn open(path: &Path) -> io::Result<Self> {
+        File::open(path).map(|file| Self { file })
+    }
+
+    /// The last lines; the next bytes are those after them.
+    fn last(&mut self, lines: usize) -> io::Result<Vec<u8>> {
+        let length = self.file.metadata()?.len();
+        self.file.seek(SeekFrom::Start(length.saturating_sub(WINDOW)))?;
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut self.file).take(WINDOW).read_to_end(&mut bytes)?;
+        let ends = |at: &usize| bytes.get(*at) == Some(&b'\n') && *at + 1 < bytes.len();
+        let start = match lines {
+            0 => bytes.len(),
+            _ => (0..bytes.len()).rev().filter(ends).nth(lines - 1).map_or(0, |at| at + 1),
+        };
+        Ok(bytes.split_off(start))
+    }
+
+    /// What was written since, in pieces; a log that was rotated goes on in its new file.
+    fn more(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        Read::by_ref(&mut self.file).take(WINDOW).read_to_end(&mut bytes)?;
+        if bytes.is_empty() && is_rotated(&self.file, path)? {
+            *self = Self::open(path)?;
         }
-        known = lines;
-        thread::sleep(PAUSE);
+        Ok(bytes)
     }
 }
 
-/// What a window onto the end of a log shows now that it did not show before.
-fn beyond<'a>(before: &str, now: &'a str) -> &'a str {
-    let mut rest = before;
-    loop {
-        if let Some(new) = now.strip_prefix(rest) {
-            return new.trim_start_matches('\n').trim_end_matches('\n');
-        }
-        match rest.split_once('\n') {
-            Some((_, later)) => rest = later,
-            None => return now.trim_end_matches('\n'),
-        }
-    }
+fn is_rotated(file: &File, path: &Path) -> io::Result<bool> {
+    let Ok(now) = path.metadata() else { return Ok(false) };
+    let known = file.metadata()?;
+    Ok(now.ino() != known.ino() || now.dev() != known.dev())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::beyond;
+    use std::fs;
+
+    use super::Tail;
 
     #[test]
-    fn only_new_lines_are_shown() {
-        let check = |before, now, expected: &str| assert_eq!(beyond(before, now), expected);
-        check("", "a\nb\n", "a\nb");
-        check("a\nb", "a\nb", "");
-        check("a\nb", "b\nc", "c");
-        check("a\nb", "x\ny", "x\ny");
+    fn the_last_lines_are_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let check = |content: &str, lines: usize, expected: &str| {
+            fs::write(&path, content).unwrap();
+            let shown = Tail::open(&path).unwrap().last(lines).unwrap();
+            assert_eq!(String::from_utf8(shown).unwrap(), expected, "{content:?} {lines}");
+        };
+        check("a\nb\nc\n", 2, "b\nc\n");
+        check("a\nb\nc", 2, "b\nc");
+        check("a\nb\n", 9, "a\nb\n");
+        check("a\nb\n", 0, "");
+        check("", 2, "");
+    }
+
+    #[test]
+    fn a_log_is_followed_into_its_next_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        fs::write(&path, "one\n").unwrap();
+        let mut tail = Tail::open(&path).unwrap();
+        assert_eq!(tail.last(10).unwrap(), b"one\n");
+        assert!(tail.more(&path).unwrap().is_empty());
+        fs::write(&path, "one\ntwo\n").unwrap();
+        assert_eq!(tail.more(&path).unwrap(), b"two\n");
+        fs::rename(&path, folder.path().join("log.1")).unwrap();
+        fs::write(&path, "three\n").unwrap();
+        assert!(tail.more(&path).unwrap().is_empty());
+        assert_eq!(tail.more(&path).unwrap(), b"three\n");
     }
 }
