@@ -1,5 +1,6 @@
 //! An upgraded connection: the handshake with the upstream, and the joining of both halves.
 
+mod aside;
 mod flow;
 mod handshake;
 mod pipes;
@@ -7,13 +8,14 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, task::Poll};
 
 use bytes::Bytes;
 
 use super::upstreams::Slot;
 use crate::stream::{Socket, Stream};
 
+use aside::Aside;
 pub(super) use handshake::{Handshake, Switched};
 use relay::Relay;
 
@@ -60,12 +62,20 @@ impl Tunnel {
         let Self { socket, early, is_websocket, slot } = self;
         let Some(socket) = Arc::into_inner(socket) else { return };
         let mut relay = Relay::new(client, Stream::Plain(socket), leftover, early);
-        let farewell = tokio::select! {
-            () = std::future::poll_fn(|context| relay.poll(context)) => return,
-            () = slot.member().failed().cancelled() => return,
-            farewell = farewell => farewell,
-        };
-        if is_websocket {
+        let reason = std::pin::pin!(async {
+            tokio::select! {
+                () = slot.member().failed().cancelled() => None,
+                farewell = farewell => Some(farewell),
+            }
+        });
+        let mut reason = Aside::new(reason);
+        let farewell = std::future::poll_fn(|context| match relay.poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => reason.poll(context),
+        });
+        if let Some(farewell) = farewell.await
+            && is_websocket
+        {
             // Boxed: it is rare, and the relay should be small.
             Box::pin(relay.close(farewell)).await;
         }

@@ -19,6 +19,7 @@ use crate::linux::acknowledge;
 #[cfg(not(target_os = "linux"))]
 use crate::portable::acknowledge;
 use crate::{
+    clock,
     proxy::wire::with_scratch,
     stream::{Socket, Stream},
 };
@@ -47,26 +48,33 @@ pub(super) struct Relay {
 ///
 /// A peer that sends several small messages in a row may hold back all but the first until that is
 /// acknowledged (Nagle), which our side would put off for 40 ms, hoping for something to send
-/// along. Where each message is answered by one there is something to send, and an acknowledgement
-/// by itself costs as much as a message.
+/// along. Where each message is answered by one, again and again, there is something to send, and an
+/// acknowledgement by itself costs as much as a message.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tempo {
     /// Messages from the upstream since the last one to it.
     in_a_row: u8,
-    /// How often just one came before the next one to it.
+    /// How often just one came before the next one to it, without much delay.
     turns: u8,
+    /// When the last one to it was sent, by [`clock::now`].
+    sent: u64,
 }
 
 /// After so many turns in a row, the next message is expected to be answered too.
 const TURNS: u8 = 8;
+/// Longer turns, in milliseconds, are too rare for their cost to matter.
+const LONGEST_TURN: u64 = 100;
 
 impl Tempo {
     /// Bytes went to the upstream.
-    fn up(&mut self) {
-        if self.in_a_row == 1 {
+    fn up(&mut self, now: u64) {
+        if now.saturating_sub(self.sent) > LONGEST_TURN {
+            self.turns = 0;
+        } else if self.in_a_row == 1 {
             self.turns = self.turns.saturating_add(1);
         }
         self.in_a_row = 0;
+        self.sent = now;
     }
 
     /// Bytes came from it; true when that is to be acknowledged now.
@@ -104,7 +112,7 @@ impl Relay {
         let down = self.down.poll(&mut self.upstream, &mut self.client, context);
         if let Some(tempo) = &mut self.tempo {
             if self.up.carried != before.0 {
-                tempo.up();
+                tempo.up(clock::now());
             }
             if self.down.carried != before.1 && tempo.down() {
                 acknowledge(self.upstream.socket());
@@ -190,11 +198,16 @@ mod tests {
     fn what_is_not_answered_in_turn_is_acknowledged() {
         let check = |talk: &str, expected: &str| {
             let mut tempo = Tempo::default();
+            let mut now = 10_000;
             let heard: String = talk
                 .chars()
                 .filter_map(|way| match way {
                     '>' => {
-                        tempo.up();
+                        tempo.up(now);
+                        None
+                    }
+                    ' ' => {
+                        now += 1000;
                         None
                     }
                     _ => Some(if tempo.down() { 'a' } else { '-' }),
@@ -206,5 +219,7 @@ mod tests {
         check("><<<><<<", "aaaaaa");
         check("><><><><><><><><><><", "aaaaaaaa--");
         check("><><><><><><><><><<<><", "aaaaaaaa-aaa");
+        check("><><><><><><><><>< ><><", "aaaaaaaa-aa");
+        check(">< >< >< >< >< >< >< >< >< >< ><", "aaaaaaaaaaa");
     }
 }
