@@ -30,33 +30,37 @@ pub(crate) fn prepare(place: &Place, launch: &Launch, file: &str) -> Result<(), 
     ensure_notebook(launch, file)
 }
 
-/// Makes the first notebook unless it is there: what a user has done with it is theirs.
+/// Makes the first notebook unless it is there: what a user has done with it is theirs. It is
+/// written whole under another name and then linked, which never replaces a file.
 pub(crate) fn ensure_notebook(launch: &Launch, file: &str) -> Result<(), SpawnError> {
     let path = launch.folder.join(file);
-    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-    let written = match made {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => Err(error),
-        Ok(mut made) => {
-            let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
-            made.write_all(text.as_bytes()).inspect_err(|_| {
-                // Half a notebook would be taken for the user's own the next time.
-                fs::remove_file(&path).ok();
-            })
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
+    let ours = launch.folder.join(".perijove");
+    make_folder(&ours)?;
+    let draft = ours.join(file);
+    let made = replace(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, &path));
+    fs::remove_file(&draft).ok();
+    match made {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(told("could not write", &path, error))
         }
-    };
-    written.map_err(|source| told("could not write", &path, source))
+        _ => Ok(()),
+    }
 }
 
-/// nbformat 4.5: a word of welcome, the greeting, an empty cell.
+/// nbformat 4.5: the greeting, if there is one, a word on where one is, an empty cell.
 fn first_notebook(greeting: &str) -> Value {
-    let welcome = "# Welcome\n\nThis notebook runs beside the site, with what the site has given \
+    let note = "This notebook runs beside the site, with what the site has given \
                    it. It goes on running when this page is closed; to end it, choose *File → Shut \
                    Down*, or the site's own link for that.";
-    let mut cells = vec![markdown("welcome", welcome)];
+    let mut cells = Vec::new();
     if !greeting.trim().is_empty() {
         cells.push(markdown("greeting", greeting.trim()));
     }
+    cells.push(markdown("note", note));
     cells.push(json!({
         "cell_type": "code", "id": "first", "metadata": {}, "source": [],
         "execution_count": null, "outputs": [],
@@ -150,7 +154,7 @@ mod tests {
         let text = fs::read_to_string(launch.folder.join(&file)).unwrap();
         let notebook: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(notebook["nbformat"], 4);
-        assert_eq!(notebook["cells"][1]["source"], json!(["# Hi\n", "\n", "there"]));
+        assert_eq!(notebook["cells"][0]["source"], json!(["# Hi\n", "\n", "there"]));
         assert_eq!(notebook["cells"][2]["cell_type"], "code");
     }
 
