@@ -87,7 +87,9 @@ fn begin(
     slot: Slot,
 ) -> Result<(Ticket, Option<Outgoing>), Failure> {
     let first = errand.upload.take_first();
-    let carried = first.slice(..first.len().min(MOST_CARRIED));
+    // A worker that does not read is sent heads only: bodies wait until it asks for them.
+    let most = if link.is_congested() { 0 } else { MOST_CARRIED };
+    let carried = first.slice(..first.len().min(most));
     let rest = first.slice(carried.len()..);
     let (body, is_last) = match errand.upload.length() {
         Some(0) => (BodyLength::None, true),

@@ -68,7 +68,8 @@ pub(super) async fn drive(link: Arc<Link>, claims: OwnedFd) {
     member.rest();
     let address = &member.upstream().address;
     let cause = std::error::Error::source(&error).map(ToString::to_string);
-    if member.leaving().is_cancelled() {
+    // One that cannot be reached is being started or replaced: whoever does that says so.
+    if member.is_leaving() || matches!(error, LinkError::Open(_)) {
         tracing::debug!(%address, %error, cause, "a connection to a worker ended");
     } else {
         tracing::warn!(%address, %error, cause, "a connection to a worker ended");

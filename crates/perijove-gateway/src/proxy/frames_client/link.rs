@@ -24,6 +24,9 @@ use crate::proxy::{
 /// A request that waited this long goes to another worker that is idle.
 const RECALL_AFTER: Duration = Duration::from_millis(5);
 
+/// More than this waits to be written only if the worker does not read.
+const CONGESTED: usize = 1 << 20;
+
 thread_local! {
     /// This thread's links: as many as there are workers, so that looking through them is quicker
     /// than a table.
@@ -73,6 +76,11 @@ impl Link {
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether much waits to be written: the worker does not read.
+    pub(super) fn is_congested(&self) -> bool {
+        self.state().out.len() > CONGESTED
     }
 
     /// Puts a `REQUEST` in line.

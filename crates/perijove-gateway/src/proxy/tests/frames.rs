@@ -425,6 +425,40 @@ async fn a_body_that_fits_travels_with_its_request() {
 }
 
 #[tokio::test]
+async fn a_worker_that_does_not_read_is_not_sent_bodies() {
+    let (stage, listener) = Stage::with_worker();
+    let large = Bytes::from("z".repeat(60_000));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..60 {
+        let request = request("PUT", "/", &[], Body::Full(large.clone()));
+        let (upstreams, route) = (stage.upstreams.clone(), stage.route.clone());
+        clients.spawn(async move {
+            text(super::forward(&upstreams, request, &route).await.unwrap().body).await
+        });
+    }
+    // All is in line before the first byte can be written.
+    stage.until_busy(60).await;
+    let mut worker = Worker::accept(&listener).await;
+    let (mut carried, mut answered) = (0, 0);
+    while answered < 60 {
+        let frame = worker.frame().await.unwrap();
+        if frame.kind == REQUEST {
+            worker.claims.write_at(&[1], frame.id.into()).unwrap();
+            carried += usize::from(frame.is_last);
+        }
+        assert_eq!(frame.is_last, frame.payload.len() >= large.len());
+        if frame.is_last {
+            answered += 1;
+            worker.respond(frame.id, "", b"ok", true).await;
+        } else {
+            worker.send(CREDIT, false, frame.id, &60_000_u32.to_le_bytes()).await;
+        }
+    }
+    assert!((10..30).contains(&carried), "{carried}");
+    assert!(clients.join_all().await.iter().all(|body| body == "ok"));
+}
+
+#[tokio::test]
 async fn a_client_that_expects_continue_is_asked_when_the_application_reads() {
     let (stage, listener) = Stage::with_worker();
     let (sender, body) = pieces(Some(2));
