@@ -28,10 +28,10 @@ help:
 .PHONY: demo
 demo: program
 	@# What an older tree put there goes; what the site made itself stays.
-	if [ -d target/demo ]; then \
+	@if [ -d target/demo ]; then \
 	  find target/demo -mindepth 1 -maxdepth 1 ! -name var ! -name .venv -exec rm -rf {} +; \
 	fi
-	exec target/release/perijove demo --listen $(LISTEN) --folder target/demo --python "$$(command -v $(PYTHON))"
+	@exec target/release/perijove demo --listen $(LISTEN) --folder target/demo --python "$$(command -v $(PYTHON))"
 
 # --- building ---------------------------------------------------------------------------------------
 

@@ -72,11 +72,11 @@ PYRAMID_GREETING = """\
   ([Registry](https://docs.pylonsproject.org/projects/pyramid/en/latest/api/registry.html))
 """
 
-#: Imported into every shell that `make_startup` prepares, each with where to read about it.
+#: Imported into every shell that `make_startup` prepares: what it is for, where to read about it.
 MODULES = {
-    "datetime": "https://docs.python.org/3/library/datetime.html",
-    "time": "https://docs.python.org/3/library/time.html",
-    "transaction": "https://transaction.readthedocs.io/",
+    "datetime": ("dates and times", "https://docs.python.org/3/library/datetime.html"),
+    "time": ("clocks", "https://docs.python.org/3/library/time.html"),
+    "transaction": ("commit and abort", "https://transaction.readthedocs.io/"),
 }
 
 
@@ -102,10 +102,10 @@ def make_startup(
             raise FileNotFoundError(f"there is no configuration file `{path}`")
         add_script(notebook_context, _fill(bootstrap_py, path, cwd))
         add_greeting(notebook_context, bootstrap_greeting)
-    for module, manual in MODULES.items():
+    for module, (purpose, manual) in MODULES.items():
         if importlib.util.find_spec(module) is not None:
             add_script(notebook_context, f"import {module}")
-            add_greeting(notebook_context, f"* **{module}** - [{module}]({manual})")
+            add_greeting(notebook_context, f"* **{module}** - [{purpose}]({manual})")
 
 
 def add_script(notebook_context: dict[str, Any], line: str) -> None:

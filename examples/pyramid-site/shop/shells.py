@@ -27,9 +27,8 @@ from shop.models import open_session
 session = open_session({database!r})
 """
 
-GREETING = """\
-* **session** - a session on the shop's database, for reading
-
+#: Something to run at once, at the end of each greeting.
+TRY_THIS = """
 Try this in the next cell:
 
 ```python
@@ -50,7 +49,7 @@ plt.show()
 @view_config(route_name="shell1", permission="shell")
 def shell(request: Any) -> Any:
     """A plain shell: the models and a session."""
-    return launch_notebook(request, request.identity, _context(request))
+    return _launch(request, _context(request))
 
 
 @view_config(route_name="shell2", permission="shell")
@@ -59,7 +58,7 @@ def shell_with_variables(request: Any) -> Any:
     context = _context(request)
     startup.add_script(context, "a = 'foo'\nb = 'bar'")
     startup.add_greeting(context, "* **a** - a variable from the site\n* **b** - another one")
-    return launch_notebook(request, request.identity, context)
+    return _launch(request, context)
 
 
 @view_config(route_name="order_shell", permission="shell")
@@ -71,7 +70,7 @@ def shell_on_order(request: Any) -> Any:
     context = _context(request)
     startup.add_script(context, f"order = session.get(Order, {order.id})")
     startup.add_greeting(context, f"* **order** - order {order.id} of {order.placed}")
-    return launch_notebook(request, request.identity, context)
+    return _launch(request, context)
 
 
 @view_config(route_name="notebook_proxy", permission="shell", require_csrf=False)
@@ -96,5 +95,10 @@ def _context(request: Any) -> dict[str, Any]:
     startup.include_sqlalchemy_models(context, Base)
     database = request.registry.settings["shop.database"]
     startup.add_script(context, OPEN_DATABASE.format(database=database))
-    startup.add_greeting(context, GREETING)
+    startup.add_greeting(context, "* **session** - a session on the shop's database, for reading")
     return context
+
+
+def _launch(request: Any, context: dict[str, Any]) -> Any:
+    startup.add_greeting(context, TRY_THIS)
+    return launch_notebook(request, request.identity, context)
