@@ -100,7 +100,7 @@ impl Authority {
         if let Some(yes) = self.kept.get(&key).filter(|yes| yes.holds(now, asked.is_open)) {
             return Word::Yes(yes.word(now, FieldBlock::new()));
         }
-        let answered = tokio::time::timeout(PATIENCE, self.answer(&key, &asked)).await;
+        let answered = tokio::time::timeout(PATIENCE, self.answer(&asked)).await;
         let Ok(Some((asked_at, answer))) = answered else { return self.silence(&key, &asked) };
         match answer.meaning() {
             Meaning::Yes { user, lifetime } => {
@@ -119,15 +119,30 @@ impl Authority {
         }
     }
 
-    /// The site's answer; equal questions that are under way are put once.
-    async fn answer(&self, key: &Key, asked: &Asked<'_>) -> Option<Answered> {
-        let ask = async {
-            let asked_at = Instant::now();
-            let question = question::put(asked.head, asked.client)?;
-            let answer = self.site.ask(question, asked.client).await?;
-            Some((asked_at, Arc::new(answer)))
-        };
-        self.under_way.once(key, ask).await
+    /// The site's answer; equal questions that are under way are put once. Whether they were equal
+    /// is only known with the answer: it may vary with more than was thought.
+    async fn answer(&self, asked: &Asked<'_>) -> Option<Answered> {
+        loop {
+            let key = self.varying.key(asked);
+            let (answered, is_own) = self.under_way.once(&key, self.put(asked)).await?;
+            if is_own {
+                return Some(answered);
+            }
+            let answer = &answered.1;
+            if !self.varying.learn(answer.varies_with()) || answer.begins_something() {
+                return self.put(asked).await;
+            }
+            if self.varying.key(asked) == key {
+                return Some(answered);
+            }
+        }
+    }
+
+    async fn put(&self, asked: &Asked<'_>) -> Option<Answered> {
+        let asked_at = Instant::now();
+        let question = question::put(asked.head, asked.client)?;
+        let answer = self.site.ask(question, asked.client).await?;
+        Some((asked_at, Arc::new(answer)))
     }
 
     fn silence(&self, key: &Key, asked: &Asked<'_>) -> Word {

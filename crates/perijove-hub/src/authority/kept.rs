@@ -53,11 +53,11 @@ impl Yes {
 
     pub(super) fn word(&self, now: Instant, cookies: FieldBlock) -> super::Yes {
         let ask_again = match self.lifetime {
-            // A site that lets nothing be kept is still not asked without a pause.
             Some(said) if said > AGAIN => said.saturating_sub(now.duration_since(self.asked_at)),
+            // A site that lets nothing be kept is still not asked without a pause.
             _ => AGAIN,
         };
-        super::Yes { user: self.user.clone(), cookies, ask_again: ask_again.max(FRESH) }
+        super::Yes { user: self.user.clone(), cookies, ask_again }
     }
 }
 

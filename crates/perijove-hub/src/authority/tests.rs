@@ -267,3 +267,63 @@ async fn a_yes_is_for_whom_it_was_said() {
         .await;
     check_apart(&[], &[], "*", 2).await;
 }
+
+/// What two requests are told that are put while neither has an answer, and how many questions that
+/// took.
+async fn at_once(answers: Vec<Option<Answer>>, a: &str, b: &str) -> (Vec<String>, usize) {
+    let world = world(answers);
+    world.site.gate.forget_permits(1000);
+    let ask = |key: &str| {
+        let (authority, key) = (world.authority.clone(), key.to_owned());
+        tokio::spawn(async move {
+            let head = head("GET", &[("X-Key", &key)]);
+            let asked = Asked { head: &head, client: &client(), owner: "ada", is_open: false };
+            match authority.ask(asked).await {
+                Word::Yes(yes) => yes.user.name().to_owned(),
+                Word::No(no) => String::from_utf8_lossy(no.fields.as_bytes()).into_owned(),
+                Word::Nobody | Word::Silence => "nothing".to_owned(),
+            }
+        })
+    };
+    let tasks = [ask(a), ask(b)];
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    world.site.gate.add_permits(1000);
+    let mut told = Vec::new();
+    for task in tasks {
+        told.push(task.await.unwrap());
+    }
+    (told, world.questions())
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_varies_is_not_shared_with_who_differs() {
+    let varied = |user| answer(200, &[("Perijove-User", user), ("Vary", "X-Key")]);
+    let apart = at_once(vec![varied("ada"), varied("bob")], "of-ada", "of-bob").await;
+    assert_eq!(apart, (vec!["ada".to_owned(), "bob".to_owned()], 2));
+    // Nobody knows beforehand what the first answer varies with.
+    let star = || answer(200, &[("Perijove-User", "ada"), ("Vary", "*")]);
+    assert_eq!(at_once(vec![star(), star()], "same", "same").await.1, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_a_no_begins_is_nobody_elses() {
+    let begun = |id| answer(302, &[("Location", "/login"), ("Set-Cookie", id)]);
+    let (told, questions) = at_once(vec![begun("s=1"), begun("s=2")], "", "").await;
+    assert!(told[0].contains("s=1") && told[1].contains("s=2"), "{told:?}");
+    assert_eq!(questions, 2);
+    let plain = || answer(302, &[("Location", "/login")]);
+    assert_eq!(at_once(vec![plain(), plain()], "", "").await.1, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_yes_that_is_kept_for_four_seconds_ends_after_four_seconds() {
+    let world = world(vec![kept_for(4), answer(403, &[])]);
+    assert_eq!(world.get().await, "ada 4000");
+    after(3.9).await;
+    // Asked again with what is left, not with a second more.
+    assert_eq!(world.open().await, "ada 100");
+    after(0.1).await;
+    assert_eq!(world.open().await, "403");
+}

@@ -36,13 +36,13 @@ impl Drop for Asking<'_> {
 }
 
 impl UnderWay {
-    /// Asks, or waits with who asks the same. When that one goes away (its client has gone), one
-    /// of those who wait asks in its place.
+    /// Asks, or waits with who asks the same; says whether it was this one who asked. When the one
+    /// who asks goes away (its client has gone), one of those who wait asks in its place.
     pub(super) async fn once(
         &self,
         key: &Key,
         ask: impl Future<Output = Option<Answered>>,
-    ) -> Option<Answered> {
+    ) -> Option<(Answered, bool)> {
         loop {
             let (sender, mut receiver) = {
                 let mut table = lock(&self.table);
@@ -59,10 +59,10 @@ impl UnderWay {
                 let answered = ask.await;
                 drop(asking);
                 sender.send_replace(Some(answered.clone()));
-                return answered;
+                return answered.map(|answered| (answered, true));
             }
             if let Ok(outcome) = receiver.wait_for(Option::is_some).await {
-                return outcome.clone().flatten();
+                return outcome.clone().flatten().map(|answered| (answered, false));
             }
         }
     }
