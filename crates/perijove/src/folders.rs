@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -111,18 +111,21 @@ fn first_of(environment: &Environment, variable: &str) -> Option<PathBuf> {
     environment.get(variable)?.split(':').next().map(PathBuf::from)
 }
 
-/// Makes a folder that only this account may enter, or checks that it is such a one.
+/// Makes a folder that only this account may enter. One that is there stays as it is, as long as
+/// nobody else could put something into it or in its place.
 fn make_private(folder: &Path) -> Result<(), FolderError> {
     let failed = |source| FolderError::Io { folder: folder.to_owned(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let own = rustix::process::geteuid().as_raw();
     let found = fs::symlink_metadata(folder).map_err(failed)?;
-    if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(FolderError::NotOurs { folder: folder.to_owned() });
+    let above = folder.parent().map(fs::metadata).transpose().map_err(failed)?;
+    let is_ours = found.is_dir() && found.uid() == own && found.mode() & 0o022 == 0;
+    let is_safe_above = above.is_none_or(|above| above.uid() == own || above.uid() == 0);
+    if is_ours && is_safe_above {
+        Ok(())
+    } else {
+        Err(FolderError::NotOurs { folder: folder.to_owned() })
     }
-    if found.mode() & 0o077 != 0 {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(failed)?;
-    }
-    Ok(())
 }
 
 /// Holds a runtime folder for as long as it lives.
@@ -169,7 +172,7 @@ pub(crate) fn is_locked(runtime: &Path) -> bool {
 pub(crate) enum FolderError {
     #[error("could not make or use the folder {}", folder.display())]
     Io { folder: PathBuf, source: io::Error },
-    #[error("{} belongs to somebody else, or is no folder", folder.display())]
+    #[error("{} belongs to somebody else, or others may write there", folder.display())]
     NotOurs { folder: PathBuf },
     #[error("this site is served already, by process {process} (lock in {})", folder.display())]
     Busy { folder: PathBuf, process: String },
@@ -177,7 +180,7 @@ pub(crate) enum FolderError {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{os::unix::fs::PermissionsExt, path::Path};
 
     use super::{Environment, FolderError, Folders, Wanted};
 
@@ -233,5 +236,22 @@ mod tests {
         let folders =
             Folders { state: folder.path().join("state"), runtime: folder.path().join("run") };
         assert!(matches!(folders.open(), Err(FolderError::NotOurs { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_is_there_keeps_its_permissions() {
+        let check = |mode: u32, is_fine: bool| {
+            let folder = tempfile::tempdir().unwrap();
+            let state = folder.path().join("state");
+            std::fs::create_dir(&state).unwrap();
+            std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).unwrap();
+            let folders = Folders { state: state.clone(), runtime: folder.path().join("run") };
+            assert_eq!(folders.open().is_ok(), is_fine, "{mode:o}");
+            assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, mode);
+        };
+        check(0o700, true);
+        check(0o755, true);
+        check(0o775, false);
+        check(0o777, false);
     }
 }

@@ -95,9 +95,12 @@ async fn run(source: Source, plan: Plan, farewell: &[&str]) -> Result<ExitCode, 
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
     site.board.tell_addresses(edge::public(&gateway.addresses()));
     let addresses = site.board.addresses();
-    let edge = tracker.spawn(gateway.run(stop.clone(), now.clone()));
+    let mut edge = tracker.spawn(gateway.run(stop.clone(), now.clone()));
     announce(&addresses, farewell);
-    site.until_stopped(&mut wanted).await;
+    tokio::select! {
+        () = site.until_stopped(&mut wanted) => {}
+        _ = &mut edge => return Err(Failure::new(Kind::Fault, "the gateway ended by itself")),
+    }
     tracing::info!("stopping: requests under way are finished first");
     stop.cancel();
     let is_hasty = tokio::select! {

@@ -19,7 +19,13 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let status = super::Running::find(arguments.config)?.ask("GET", "/status", None)?;
+    let running = super::Running::find(arguments.config)?;
+    let mut status = running.ask("GET", "/status", None)?;
+    // A site without notebooks has no list of them.
+    let notebooks = running.ask("GET", "/notebooks", None).unwrap_or_default();
+    if let (Some(status), Some(all)) = (status.as_object_mut(), notebooks.as_array()) {
+        status.insert("notebooks".to_owned(), Value::from(all.len()));
+    }
     if arguments.json {
         return super::print(&format!("{status:#}\n"));
     }
@@ -45,6 +51,9 @@ fn for_people(status: &Value) -> String {
         format!("state folder   {}", text("state-folder")),
         format!("requests       {} under way, {} waiting", number("under-way"), number("waiting")),
     ];
+    if status.get("notebooks").is_some_and(Value::is_number) {
+        lines.push(format!("notebooks      {}", number("notebooks")));
+    }
     if status.get("upstream").is_some_and(Value::is_string) {
         lines.push(format!("site           {}", text("upstream")));
     }
@@ -79,7 +88,7 @@ mod tests {
         let status = json!({
             "version": "0.1.0", "process": 7, "running": 300, "configuration": "/site/perijove.toml",
             "addresses": ["http://127.0.0.1:8000"], "state-folder": "/var/lib/site",
-            "under-way": 1, "waiting": 0, "upstream": null,
+            "under-way": 1, "waiting": 0, "upstream": null, "notebooks": 2,
             "application": {
                 "application": "app:application", "python": "/site/.venv/bin/python",
                 "workers": [

@@ -3,8 +3,7 @@
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use perijove_gateway::{
-    AccessLog, CertificateFiles, Gateway, HeadLimits, ListenAddress, Listener, LogFormat, Routes,
-    Tls,
+    AccessLog, Gateway, HeadLimits, ListenAddress, Listener, LogFormat, Routes, Tls,
 };
 
 use super::failing;
@@ -27,8 +26,8 @@ const STRICT_TRANSPORT: Duration = Duration::from_secs(365 * 86_400);
 /// Reads the certificates, if there are any.
 pub(super) fn certificates(plan: &Plan) -> Result<Option<Arc<Tls>>, Failure> {
     let Some(tls) = &plan.tls else { return Ok(None) };
-    let files = CertificateFiles { certificate: tls.certificate.clone(), key: tls.key.clone() };
-    let tls = Tls::load(vec![files]).map_err(|error| Failure::new(Kind::Configuration, error))?;
+    let tls =
+        Tls::load(vec![tls.pair()]).map_err(|error| Failure::new(Kind::Configuration, error))?;
     Ok(Some(Arc::new(tls)))
 }
 

@@ -5,7 +5,7 @@
 
 use perijove_gateway::Tls;
 
-use super::{Site, application, edge, routes};
+use super::{Site, application, routes};
 use crate::{
     config::{
         Plan,
@@ -23,8 +23,6 @@ impl Site {
             let keys: Vec<String> = fixed.iter().map(|key| format!("`{key}`")).collect();
             return Err(format!("a change of {} needs a restart", keys.join(", ")));
         }
-        // Only a look: what is read here is thrown away, and read again below.
-        drop(edge::certificates(&plan).map_err(told)?);
         if let (Some(app), Some(wanted)) =
             (&self.app, application::wanted(&self.source, &plan).map_err(told)?)
         {

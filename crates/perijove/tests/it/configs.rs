@@ -102,6 +102,9 @@ fn site() -> TempDir {
     write("public/index.html", "hello");
     write("certificate.pem", &certified.cert.pem());
     write("key.pem", &certified.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(["other.example.com".to_owned()]).unwrap();
+    write("other-key.pem", &other.signing_key.serialize_pem());
+    write("garbage.pem", "-----BEGIN CERTIFICATE-----\nnothing\n-----END CERTIFICATE-----\n");
     write(".venv/bin/python", "#!/bin/sh\n");
     let python = folder.path().join(".venv/bin/python");
     fs::set_permissions(python, fs::Permissions::from_mode(0o755)).unwrap();

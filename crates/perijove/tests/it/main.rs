@@ -14,6 +14,7 @@
 mod commands;
 mod configs;
 mod corpus;
+mod documents;
 mod house;
 mod limits;
 mod notebooks;

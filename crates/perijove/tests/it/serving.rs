@@ -205,3 +205,20 @@ async fn further_paths_lead_elsewhere() {
     assert_eq!((redirect.status, redirect.field("location")), (302, Some("/version")));
     site.get("/version").await.shows("one");
 }
+
+#[tokio::test]
+async fn a_folder_without_any_configuration_is_served() {
+    let site = Plan::new().wsgi("hello").file("public/x", "a file").without_file().start().await;
+    site.get("/").await.shows("hello");
+    site.get("/x").await.shows("a file");
+    assert_eq!(site.stop().code, Some(0));
+}
+
+#[tokio::test]
+async fn a_socket_that_is_handed_over_is_used() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let site = Plan::new().wsgi("hello").socket(socket).start().await;
+    assert_eq!(site.address(), address);
+    site.get("/").await.shows("hello");
+}

@@ -2,8 +2,11 @@
 
 use std::{
     fs,
+    net::TcpListener,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -38,6 +41,10 @@ struct Start {
     environment: Vec<(String, String)>,
     /// Its state folder is a small file system of its own.
     has_small_state: bool,
+    /// There is no configuration file.
+    has_no_file: bool,
+    /// A socket that is handed over.
+    socket: Option<Arc<TcpListener>>,
     /// Notebooks run on when the program ends: somebody must end them.
     has_notebooks: bool,
 }
@@ -107,6 +114,23 @@ impl Plan {
         self
     }
 
+    /// Nothing is written: no configuration file at all.
+    pub(crate) fn without_file(mut self) -> Self {
+        self.start.has_no_file = true;
+        let folder = self.folder.path().to_owned();
+        let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+        self.argument("--listen")
+            .argument("127.0.0.1:0")
+            .variable("STATE_DIRECTORY", &at("state"))
+            .variable("RUNTIME_DIRECTORY", &at("run"))
+    }
+
+    /// A socket that somebody else has bound is handed over, as service managers do.
+    pub(crate) fn socket(mut self, socket: TcpListener) -> Self {
+        self.start.socket = Some(Arc::new(socket));
+        self
+    }
+
     /// Its state folder has four megabytes.
     pub(crate) fn small_state(mut self) -> Self {
         self.start.has_small_state = true;
@@ -147,6 +171,9 @@ impl Plan {
     }
 
     fn configure(&self) {
+        if self.start.has_no_file {
+            return;
+        }
         let settings = self.settings.join("\n") + "\n";
         fs::write(self.folder.path().join("perijove.toml"), settings).unwrap();
     }
@@ -156,6 +183,9 @@ impl Start {
     fn spawn(&self, folder: &Path) -> Child {
         let program = if self.has_small_state { small_state::program } else { program };
         let mut command = program(folder);
+        if let Some(socket) = &self.socket {
+            command = handing_over(socket, folder);
+        }
         command.arg("serve").args(&self.arguments);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -180,6 +210,17 @@ impl Site {
             .collect();
         site
     }
+}
+
+/// The program with a socket as descriptor 3, where service managers put the first one.
+fn handing_over(socket: &TcpListener, folder: &Path) -> Command {
+    let plain = program(folder);
+    let script = "export LISTEN_PID=$$ LISTEN_FDS=1; exec \"$@\" 3<&0 </dev/null";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]).arg(plain.get_program()).current_dir(folder).env_clear();
+    command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(OwnedFd::from(socket.try_clone().unwrap()));
+    command
 }
 
 /// The program, to be run in a folder with an environment that holds nothing of the test's.

@@ -1,13 +1,16 @@
 //! What the edge is to do: limits, trusted peers, certificates, routes to programs elsewhere.
 
 use std::{
+    error::Error,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use perijove_gateway::{CertificateFiles, Tls};
+
 use super::{Check, ListenAt};
-use crate::config::{Config, Limits, Route, Tls};
+use crate::config::{Config, Limits, Route, Tls as Written};
 
 /// The files of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +19,12 @@ pub(crate) struct TlsFiles {
     pub(crate) key: PathBuf,
     /// Where plain HTTP is redirected from.
     pub(crate) redirect_from: Vec<ListenAt>,
+}
+
+impl TlsFiles {
+    pub(crate) fn pair(&self) -> CertificateFiles {
+        CertificateFiles { certificate: self.certificate.clone(), key: self.key.clone() }
+    }
 }
 
 /// A path that is served by something else than the site.
@@ -125,7 +134,7 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     (length <= longest).then_some((address, length))
 }
 
-pub(super) fn tls(tls: Option<&Tls>, check: &mut Check<'_>) -> Option<TlsFiles> {
+pub(super) fn tls(tls: Option<&Written>, check: &mut Check<'_>) -> Option<TlsFiles> {
     let tls = tls?;
     let redirect_from = check.listen(&tls.redirect_from, "tls.redirect-from");
     let mut file = |path: Option<&PathBuf>, key: &str, what: &str| {
@@ -133,19 +142,16 @@ pub(super) fn tls(tls: Option<&Tls>, check: &mut Check<'_>) -> Option<TlsFiles> 
             check.wrong("tls", format!("`{key}` is missing"), &format!("name the {what}, in PEM"));
             return None;
         };
-        let path = check.layers.folder.join(path);
-        if let Err(error) = std::fs::File::open(&path) {
-            check.wrong(
-                &format!("tls.{key}"),
-                format!("could not read {}: {error}", path.display()),
-                "",
-            );
-        }
-        Some(path)
+        Some(check.layers.folder.join(path))
     };
     let certificate = file(tls.certificate.as_ref(), "certificate", "file with the certificate");
     let key = file(tls.key.as_ref(), "key", "file with its private key");
-    Some(TlsFiles { certificate: certificate?, key: key?, redirect_from })
+    let files = TlsFiles { certificate: certificate?, key: key?, redirect_from };
+    if let Err(error) = Tls::load(vec![files.pair()]) {
+        let cause = error.source().map_or_else(String::new, |cause| format!(" ({cause})"));
+        check.wrong("tls", format!("{error}{cause}"), "");
+    }
+    Some(files)
 }
 
 pub(super) fn routes(config: &Config, check: &mut Check<'_>) -> Vec<RoutePlan> {
