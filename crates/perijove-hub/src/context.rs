@@ -18,7 +18,7 @@ pub(crate) struct Context {
     /// Python source that every kernel runs when it starts.
     #[serde(default)]
     pub(crate) startup: String,
-    /// Markdown of the first notebook's second cell.
+    /// Markdown of the first notebook's first cell.
     #[serde(default)]
     pub(crate) greeting: String,
     #[serde(default)]

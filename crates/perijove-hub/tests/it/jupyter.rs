@@ -51,7 +51,7 @@ async fn a_notebook_of_jupyter_is_the_users_own() {
     assert_eq!(world.get("ada", "/notebook/ada/tree").await.status, 200);
     let first = entry["url"].as_str().unwrap().strip_prefix("/notebook/ada/lab/tree/").unwrap();
     let first = world.get("ada", &format!("/notebook/ada/api/contents/{first}")).await.json();
-    assert_eq!(first["content"]["cells"][1]["source"], "Have a look at `a`.");
+    assert_eq!(first["content"]["cells"][0]["source"], "Have a look at `a`.");
     for path in ["api/contents", "lab", "api/kernels"] {
         assert_eq!(world.get("bob", &format!("/notebook/ada/{path}")).await.status, 403);
     }
@@ -59,9 +59,7 @@ async fn a_notebook_of_jupyter_is_the_users_own() {
     let mut kernel = Kernel::start(&world, "ada").await;
     assert_eq!(kernel.run("a + 2").await, "from the site\n42");
     assert_eq!(kernel.run("a + 2").await, "42");
-    let restart = format!("api/kernels/{}/restart", kernel.id);
-    change(&world, "ada", "POST", &restart).await;
-    let mut kernel = Kernel::join(&world, "ada", &kernel.id).await;
+    kernel.restart(&world, "ada").await;
     assert_eq!(kernel.run("a").await, "from the site\n40");
     let secret = kernel.run("import os; os.environ.get('SITE_SECRET'), 'token' in str(os.environ)");
     assert_eq!(secret.await, "(None, False)");
@@ -94,6 +92,7 @@ async fn kernels_and_variables_live_through_kill_and_start() {
     assert_eq!(kernel.run("treasure = 7; import os; os.getpid() > 0").await, "True");
     world.kill();
     world.revive().await;
+    world.until("ada", "ready").await;
     let mut kernel = Kernel::join(&world, "ada", &kernel.id).await;
     assert_eq!(kernel.run("treasure * 6").await, "42");
     let pid: i32 = kernel.run("os.getpid()").await.parse().unwrap();

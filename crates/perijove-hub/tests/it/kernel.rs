@@ -1,7 +1,10 @@
 //! A kernel over its websocket, as Jupyter's own pages talk to it.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::{
@@ -35,26 +38,54 @@ impl Kernel {
     pub(crate) async fn join(world: &World, user: &str, id: &str) -> Self {
         let path = format!("/notebook/{user}/api/kernels/{id}/channels?session_id=test");
         let socket = world.websocket(user, &path).await.unwrap();
-        Self { id: id.to_owned(), socket, count: 0 }
+        let mut kernel = Self { id: id.to_owned(), socket, count: 0 };
+        kernel.wait().await;
+        kernel
+    }
+
+    /// Starts the kernel anew, with the websocket open, as Jupyter's pages do: the server may be
+    /// deaf on one that takes an open one's place meanwhile.
+    pub(crate) async fn restart(&mut self, world: &World, user: &str) {
+        change(world, user, "POST", &format!("api/kernels/{}/restart", self.id)).await;
+        self.wait().await;
+    }
+
+    /// Asks for the kernel's version until there is an answer: what is sent to one that starts may
+    /// be lost.
+    async fn wait(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let id = self.send("kernel_info_request", json!({})).await;
+            if timeout(Duration::from_secs(1), self.shown(&id)).await.is_ok() {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the kernel does not answer");
+        }
     }
 
     /// Runs a cell; all that it shows, in order.
     pub(crate) async fn run(&mut self, code: &str) -> String {
+        let content = json!({
+            "code": code, "silent": false, "store_history": true, "user_expressions": {},
+            "allow_stdin": false, "stop_on_error": true,
+        });
+        let id = self.send("execute_request", content).await;
+        timeout(PATIENCE, self.shown(&id)).await.expect("a result in time")
+    }
+
+    async fn send(&mut self, kind: &str, content: Value) -> String {
         self.count += 1;
         let id = format!("message-{}", self.count);
-        let request = json!({
+        let message = json!({
             "channel": "shell", "buffers": [], "parent_header": {}, "metadata": {},
             "header": {
-                "msg_id": id, "msg_type": "execute_request", "session": "test",
-                "username": "test", "version": "5.3", "date": "2026-01-01T00:00:00Z",
+                "msg_id": id, "msg_type": kind, "session": "test", "username": "test",
+                "version": "5.3", "date": "2026-01-01T00:00:00Z",
             },
-            "content": {
-                "code": code, "silent": false, "store_history": true, "user_expressions": {},
-                "allow_stdin": false, "stop_on_error": true,
-            },
+            "content": content,
         });
-        self.socket.send(Message::text(request.to_string())).await.unwrap();
-        tokio::time::timeout(PATIENCE, self.shown(&id)).await.expect("a result in time")
+        self.socket.send(Message::text(message.to_string())).await.unwrap();
+        id
     }
 
     async fn shown(&mut self, id: &str) -> String {

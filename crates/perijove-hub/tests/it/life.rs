@@ -66,6 +66,8 @@ async fn killed_and_started_again_it_finds_what_runs() {
     let first = world.get("ada", "/notebook/ada/count").await.json();
     world.kill();
     world.revive().await;
+    // It may have been killed before it had noted that the notebook was ready.
+    world.until("ada", "ready").await;
     let second = world.get("ada", "/notebook/ada/count").await.json();
     assert_eq!((&second["pid"], &second["count"]), (&first["pid"], &json!(2)));
     let after = world.control("GET", "/notebooks/ada", Value::Null).await.json();
@@ -91,14 +93,16 @@ async fn killed_again_and_again_it_loses_and_doubles_nothing() {
 #[tokio::test]
 async fn the_guardian_keeps_the_time_while_the_hub_is_away() {
     let mut world = World::new().await;
-    let entry = world.launch("ada", json!({"settings": {"kill-timeout": 1}})).await;
-    assert_eq!(entry["kill_at"].as_u64().unwrap(), entry["started"].as_u64().unwrap() + 1);
+    world.control("POST", "/notebooks/ada", json!({"settings": {"kill-timeout": 3}})).await;
+    // Not until it is ready: its time may be up before that.
+    let entry = world.until_so("ada", |entry| entry["pid"].is_i64()).await;
+    assert_eq!(entry["kill_at"].as_u64().unwrap(), entry["started"].as_u64().unwrap() + 3);
     world.kill();
     let guardian = i32::try_from(entry["pid"].as_i64().unwrap()).unwrap();
     let ended = tokio::task::spawn_blocking(move || wait_for_end(guardian));
     tokio::time::timeout(crate::client::PATIENCE, ended).await.unwrap().unwrap();
     world.revive().await;
-    let entry = world.until("ada", "absent").await;
+    let entry = world.until_so("ada", |entry| !entry["reason"].is_null()).await;
     assert_eq!(entry["reason"], "it was ended: its time was up");
     let lines = entry["last_lines"].to_string();
     assert!(lines.contains("the fake starts"), "{lines}");
@@ -173,6 +177,7 @@ async fn a_broken_database_costs_nobody_a_notebook() {
     }
     fs::write(world.path("state/state.db"), "nonsense ".repeat(1000)).unwrap();
     world.revive().await;
+    world.until("ada", "ready").await;
     let second = world.get("ada", "/notebook/ada/count").await.json();
     assert_eq!((&second["pid"], &second["count"]), (&first["pid"], &json!(2)));
 }

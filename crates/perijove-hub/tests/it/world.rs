@@ -142,14 +142,18 @@ impl World {
 
     /// Waits until the notebook has come to that state.
     pub(crate) async fn until(&self, user: &str, state: &str) -> Value {
+        self.until_so(user, |entry| entry["state"] == state).await
+    }
+
+    pub(crate) async fn until_so(&self, user: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let answer = self.control("GET", &format!("/notebooks/{user}"), Value::Null).await;
             let entry = answer.json();
-            if entry["state"] == state {
+            if is_so(&entry) {
                 return entry;
             }
-            assert!(tokio::time::Instant::now() < deadline, "not {state}: {entry}");
+            assert!(tokio::time::Instant::now() < deadline, "it stays like this: {entry}");
             // There is no event for who only talks to the control socket.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
