@@ -101,8 +101,9 @@ impl Flow {
         to: &mut Stream,
         context: &mut Context<'_>,
     ) -> io::Result<Poll<()>> {
-        let step = match (from.plain(), to.plain()) {
-            (Some(source), Some(_)) if self.is_bulk => self.poll_splice(source, context),
+        let is_plain = to.plain().is_some();
+        let step = match from.plain().filter(|_| is_plain && self.is_bulk) {
+            Some(source) if self.has_pipe() => self.poll_splice(source, context),
             _ => self.poll_copy(from, to, context),
         };
         let count = match step {
@@ -153,7 +154,15 @@ impl Flow {
         })
     }
 
-    /// Moves bytes into a pipe.
+    /// Whether there is a pipe. Where none can be had, bytes are copied.
+    fn has_pipe(&mut self) -> bool {
+        if self.pipe.is_none() {
+            self.pipe = pipes::take().ok();
+        }
+        self.pipe.is_some()
+    }
+
+    /// Moves bytes into the pipe.
     fn poll_splice(
         &mut self,
         source: &Socket,
@@ -161,10 +170,7 @@ impl Flow {
     ) -> Poll<io::Result<usize>> {
         loop {
             ready!(source.poll_read_ready(context))?;
-            let pipe = match &mut self.pipe {
-                Some(pipe) => pipe,
-                None => self.pipe.insert(pipes::take()?),
-            };
+            let Some(pipe) = &mut self.pipe else { return Poll::Pending };
             match source.try_io(Interest::READABLE, || pipe.fill(source)) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return Poll::Ready(result),
