@@ -34,7 +34,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
             break at + 4;
         }
     };
-    let head = String::from_utf8_lossy(&buffer[..head_end]).into_owned();
+    let head = String::from_utf8_lossy(buffer.get(..head_end).unwrap_or_default()).into_owned();
     let key = head
         .lines()
         .filter_map(|line| line.split_once(':'))
@@ -71,15 +71,13 @@ fn echo_frame(buffer: &mut [u8], out: &mut Vec<u8>) -> Option<usize> {
     let first = *buffer.first()?;
     let (length, head) = match *buffer.get(1)? & 127 {
         126 => (usize::from(u16::from_be_bytes([*buffer.get(2)?, *buffer.get(3)?])), 4),
-        127 => (u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?) as usize, 10),
+        127 => (u64::from_be_bytes(buffer.get(2..10)?.try_into().ok()?).try_into().ok()?, 10),
         short => (usize::from(short), 2),
     };
     let mask: [u8; 4] = buffer.get(head..head + 4)?.try_into().ok()?;
     let payload = buffer.get(head + 4..head + 4 + length)?;
-    out.push(first);
-    out.extend_from_slice(&buffer[1..head]);
-    let length_at = out.len() - (head - 1);
-    out[length_at] &= 127;
+    out.extend([first, *buffer.get(1)? & 127]);
+    out.extend_from_slice(buffer.get(2..head)?);
     if mask == [0; 4] {
         out.extend_from_slice(payload);
     } else {

@@ -27,12 +27,12 @@ fn main() -> io::Result<()> {
             "usage: websocket_load ADDRESS PATH CONNECTIONS BYTES SECONDS",
         ));
     };
-    let number = |text: &String| text.parse::<u64>().map_err(io::Error::other);
+    let number = |text: &String| text.parse::<usize>().map_err(io::Error::other);
     let load = Load {
         address: address.clone(),
         path: path.clone(),
         connections: number(connections)?,
-        bytes: number(bytes)? as usize,
+        bytes: number(bytes)?,
         time: Duration::from_secs_f64(seconds.parse().map_err(io::Error::other)?),
     };
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(load.run())
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
 struct Load {
     address: String,
     path: String,
-    connections: u64,
+    connections: usize,
     bytes: usize,
     time: Duration,
 }
@@ -100,15 +100,15 @@ impl Load {
         round_trips: Arc<AtomicU64>,
     ) -> io::Result<()> {
         let mut frame = vec![0x82];
-        match self.bytes {
-            short @ 0..126 => frame.push(128 | short as u8),
-            medium @ 126..65536 => {
-                frame.push(128 | 126);
-                frame.extend((medium as u16).to_be_bytes());
+        match (u8::try_from(self.bytes), u16::try_from(self.bytes)) {
+            (Ok(short @ 0..=125), _) => frame.push(0x80 | short),
+            (_, Ok(medium)) => {
+                frame.push(0x80 | 0x7e);
+                frame.extend(medium.to_be_bytes());
             }
-            long => {
-                frame.push(128 | 127);
-                frame.extend((long as u64).to_be_bytes());
+            _ => {
+                frame.push(0x80 | 0x7f);
+                frame.extend((self.bytes as u64).to_be_bytes());
             }
         }
         frame.extend([0; 4]);

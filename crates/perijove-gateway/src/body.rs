@@ -98,13 +98,10 @@ impl Source for Limited {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
         let polled = self.source.poll_chunk(context);
         if let Poll::Ready(Some(Ok(chunk))) = &polled {
-            match self.left.checked_sub(chunk.len() as u64) {
-                Some(left) => self.left = left,
-                None => {
-                    let error = BodyError::TooLong { limit: self.limit };
-                    return Poll::Ready(Some(Err(error)));
-                }
-            }
+            let Some(left) = self.left.checked_sub(chunk.len() as u64) else {
+                return Poll::Ready(Some(Err(BodyError::TooLong { limit: self.limit })));
+            };
+            self.left = left;
         }
         polled
     }
