@@ -1,1 +1,1 @@
-"""What runs inside a notebook's own Python, loaded by file location: perijove is not installed there."""
+"""What runs inside a notebook's own Python, loaded by file location: perijove is not there."""

@@ -4,10 +4,14 @@ Run as a file by whichever Python serves notebooks. What to do comes as JSON on 
 that the token stands neither among the arguments nor in the environment.
 """
 
+from __future__ import annotations
+
 import json
 import os
 import socket
 import sys
+from types import ModuleType
+from typing import Any, NoReturn
 
 # Exit status of a program that lacks something it needs (sysexits: EX_UNAVAILABLE), and of one that
 # is wrongly configured (EX_CONFIG).
@@ -16,7 +20,7 @@ CONFIG = 78
 OLDEST = (3, 10)
 
 
-def main():
+def main() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     # Python puts a script's folder first; modules of ours must not stand before others' here.
     sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
@@ -39,16 +43,16 @@ def main():
     server.run(listener, message)
 
 
-def read_message():
+def read_message() -> dict[str, Any]:
     """What perijove has to say; then standard input is empty, so that nothing waits for it."""
-    message = json.loads(sys.stdin.buffer.read())
+    message: dict[str, Any] = json.loads(sys.stdin.buffer.read())
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     return message
 
 
-def missing_packages():
+def missing_packages() -> list[str]:
     from importlib.util import find_spec
 
     names = {"jupyter_server": "jupyter_server is", "jupyterlab": "jupyterlab is"}
@@ -58,18 +62,20 @@ def missing_packages():
     return [names[name] for name in missing]
 
 
-def load(path, name):
+def load(path: str, name: str) -> ModuleType:
     """Loads a module from a file, wherever that lies."""
     import importlib.util
 
     spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
 
 
-def fail(status, text):
+def fail(status: int, text: str) -> NoReturn:
     print(text, file=sys.stderr, flush=True)
     raise SystemExit(status)
 

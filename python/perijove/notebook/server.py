@@ -4,16 +4,21 @@ Everything else stays stock: extensions as installed, and the user's own configu
 only address, token and base URL do not count.
 """
 
+from __future__ import annotations
+
 import hmac
 import os
 import re
+import socket
 from dataclasses import replace
+from typing import Any
 
 import jupyter_server
 from jupyter_server.auth import User
 from jupyter_server.auth.identity import IdentityProvider
 from jupyter_server.serverapp import ServerApp
 from tornado.httpserver import HTTPServer
+from tornado.web import RequestHandler
 from traitlets import default
 from traitlets.config import Config
 
@@ -35,18 +40,18 @@ class GatewayIdentity(IdentityProvider):
     """
 
     secret = b""
-    person = None
+    person: User | None = None
 
-    def _token_default(self):
+    def _token_default(self) -> str:
         return ""
 
-    def _shows_token(self, handler):
+    def _shows_token(self, handler: RequestHandler) -> bool:
         scheme, _, shown = handler.request.headers.get("Authorization", "").partition(" ")
         return scheme.lower() == "token" and hmac.compare_digest(
             shown.strip().encode(), self.secret
         )
 
-    async def _get_user(self, handler):
+    async def _get_user(self, handler: RequestHandler) -> User | None:
         if not self._shows_token(handler):
             return None
         # Jupyter then leaves out its checks of Origin and XSRF. They would fail behind a gateway
@@ -55,25 +60,26 @@ class GatewayIdentity(IdentityProvider):
         handler._token_authenticated = True
         return GatewayIdentity.person
 
-    def get_user(self, handler):
+    def get_user(self, handler: RequestHandler) -> Any:
         return self._get_user(handler)
 
-    def should_check_origin(self, handler):
+    def should_check_origin(self, handler: RequestHandler) -> bool:
         return False
 
-    def update_user_model(self, current_user, user_data):
-        GatewayIdentity.person = replace(current_user, **user_data)
-        return GatewayIdentity.person
+    def update_user_model(self, current_user: User, user_data: dict[Any, str]) -> User:
+        person = replace(current_user, **user_data)
+        GatewayIdentity.person = person
+        return person
 
-    def persist_user_model(self, handler):
+    def persist_user_model(self, handler: RequestHandler) -> None:
         """A colour is remembered as long as the server runs; there is nowhere else to keep it."""
 
     @property
-    def login_available(self):
+    def login_available(self) -> bool:
         return False
 
     @property
-    def logout_available(self):
+    def logout_available(self) -> bool:
         return False
 
 
@@ -81,25 +87,25 @@ class GatewayServer(ServerApp):
     """A Jupyter server that is given its socket instead of binding one."""
 
     name = "jupyter-server"
-    listener = None
-    forced = None
+    listener: socket.socket
+    forced: dict[str, Any]
     no_browser_open_file = True
 
     @default("max_body_size")
-    def _default_max_body_size(self):
+    def _default_max_body_size(self) -> int:
         return LARGEST_BODY
 
     @default("terminado_settings")
-    def _default_terminado_settings(self):
+    def _default_terminado_settings(self) -> dict[str, Any]:
         # Jupyter takes `sh` otherwise, since `SHELL` is not in the environment.
         return {"shell_command": ["/bin/bash"]} if os.path.exists("/bin/bash") else {}
 
-    def parse_command_line(self, argv=None):
+    def parse_command_line(self, argv: Any = None) -> None:
         super().parse_command_line(argv)
         # The configuration at this point outranks the files that are read next.
         self.update_config(Config(self.forced))
 
-    def init_httpserver(self):
+    def init_httpserver(self) -> None:
         self._http_server = HTTPServer(
             self.web_app,
             xheaders=True,
@@ -109,14 +115,14 @@ class GatewayServer(ServerApp):
         # A socket is added from within the loop.
         self.io_loop.add_callback(self._http_server.add_socket, self.listener)
 
-    def running_server_info(self, kernel_count=True):
+    def running_server_info(self, kernel_count: bool = True) -> str:
         return f"Jupyter Server {self.version} serves {self.base_url} on perijove's socket"
 
-    def write_server_info_file(self):
+    def write_server_info_file(self) -> None:
         """Left out: the file is for finding servers that listen on an address of their own."""
 
 
-def run(listener, message):
+def run(listener: socket.socket, message: dict[str, Any]) -> None:
     user = message["user"]
     GatewayIdentity.secret = message["token"].encode()
     GatewayIdentity.person = User(
@@ -127,7 +133,7 @@ def run(listener, message):
     GatewayServer.launch_instance(argv=list(message.get("arguments") or []))
 
 
-def forced_settings(message):
+def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
     server = {
         "base_url": message["base_url"],
         "root_dir": message["root"],
@@ -157,6 +163,6 @@ def forced_settings(message):
     return {"ServerApp": server, "GatewayServer": dict(server), "IdentityProvider": {"token": ""}}
 
 
-def initials(name):
+def initials(name: str) -> str:
     words = [word for word in name.replace("@", " ").replace(".", " ").split() if word]
     return "".join(word[0] for word in words[:2]).upper() or name[:1].upper()

@@ -5,16 +5,19 @@ or its traceback, is kept and shown before the output of the first cell. A modul
 environment lacks is one line there: the script may have been written for another one.
 """
 
+from __future__ import annotations
+
 import ast
 import importlib.util
 import os
 import sys
 import traceback
+from typing import Any
 
 MISSING = "__perijove_missing__"
 
 
-def start(namespace):
+def start(namespace: dict[str, Any]) -> None:
     """Runs the user's own PYTHONSTARTUP and, in a kernel, the script of the launch."""
     problem = chain(os.environ.get("PERIJOVE_PYTHONSTARTUP"), namespace)
     shell = kernel_shell()
@@ -28,7 +31,7 @@ def start(namespace):
     show_before_first_cell(shell, captured, problem + said, fresh)
 
 
-def chain(path, namespace):
+def chain(path: str | None, namespace: dict[str, Any]) -> str:
     """Runs the file that would have been named without us; says what went wrong."""
     if not path:
         return ""
@@ -41,7 +44,7 @@ def chain(path, namespace):
     return ""
 
 
-def kernel_shell():
+def kernel_shell() -> Any:
     """The shell of the kernel that this process is, or None when it is something else."""
     if "IPython" not in sys.modules:
         return None
@@ -51,12 +54,14 @@ def kernel_shell():
     return shell if getattr(shell, "kernel", None) is not None else None
 
 
-def offer_package():
+def offer_package() -> None:
     """Lets the site's modules import `perijove` here as in its workers: ours, by file location."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     spec = importlib.util.spec_from_file_location(
         "perijove", os.path.join(package, "__init__.py"), submodule_search_locations=[package]
     )
+    if spec is None or spec.loader is None:
+        return
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -65,7 +70,7 @@ def offer_package():
     sys.modules["perijove"] = module
 
 
-def run_file(path, namespace):
+def run_file(path: str | None, namespace: dict[str, Any]) -> tuple[Any, str]:
     if not path:
         return None, ""
     try:
@@ -78,11 +83,11 @@ def run_file(path, namespace):
     return run(source, path, namespace) if source.strip() else (None, "")
 
 
-def run(source, path, namespace):
+def run(source: bytes, path: str, namespace: dict[str, Any]) -> tuple[Any, str]:
     """Runs the script; what it printed, and what is to be said about it."""
     from IPython.utils.capture import capture_output
 
-    missing = []
+    missing: list[tuple[int, Any]] = []
     problem = ""
     namespace[MISSING] = lambda line: missing.append((line, sys.exc_info()[1]))
     namespace["__file__"] = path
@@ -98,14 +103,14 @@ def run(source, path, namespace):
     return captured, describe_missing(missing) + problem
 
 
-def compile_script(source, path):
+def compile_script(source: bytes, path: str) -> Any:
     """Compiles the script so that an import that finds nothing does not end it."""
     tree = ast.parse(source, path)
     tree.body = [guard_import(node) for node in tree.body]
     return compile(ast.fix_missing_locations(tree), path, "exec")
 
 
-def guard_import(node):
+def guard_import(node: ast.stmt) -> ast.stmt:
     is_import = isinstance(node, (ast.Import, ast.ImportFrom))
     if not is_import or getattr(node, "module", None) == "__future__":
         return node
@@ -123,14 +128,14 @@ def guard_import(node):
     return ast.copy_location(guarded, node)
 
 
-def describe_missing(missing):
+def describe_missing(missing: list[tuple[int, Any]]) -> str:
     if not missing:
         return ""
     named = ", ".join(f"{error.name or error} (line {line})" for line, error in missing)
     return f"startup: not installed for {sys.executable}: {named}\n"
 
 
-def describe(error, path, is_missing):
+def describe(error: BaseException, path: str, is_missing: bool) -> str:
     """The traceback from the script on; one line for what only follows from a missing module."""
     frames = error.__traceback__
     while frames is not None and frames.tb_frame.f_code.co_filename != path:
@@ -143,8 +148,8 @@ def describe(error, path, is_missing):
     return f"startup: the script ended with an error\n{text}"
 
 
-def show_before_first_cell(shell, captured, problem, names):
-    def show(*_):
+def show_before_first_cell(shell: Any, captured: Any, problem: str, names: set[str]) -> None:
+    def show(*_: Any) -> None:
         shell.events.unregister("pre_run_cell", show)
         # IPython hides what is there before the first cell from `%who`; this is to be seen.
         for name in names:

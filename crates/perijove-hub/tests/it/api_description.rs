@@ -9,11 +9,15 @@ use crate::{client::Answer, world::World};
 
 /// What only the control socket's own service answers, before the hub is asked, and what takes a
 /// fault of the machine.
-const ELSEWHERE: [&str; 6] = [
+const ELSEWHERE: [&str; 10] = [
     "get /notebooks 401",
+    "get /notebooks 403",
     "get /notebooks/{user} 401",
+    "get /notebooks/{user} 403",
     "post /notebooks/{user} 401",
+    "post /notebooks/{user} 403",
     "delete /notebooks/{user} 401",
+    "delete /notebooks/{user} 403",
     "delete /notebooks/{user} 202",
     "delete /notebooks/{user} 503",
 ];
