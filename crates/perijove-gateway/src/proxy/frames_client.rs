@@ -22,7 +22,7 @@ use super::{
     headers::HostName,
     retry::Failure,
     upload::Upload,
-    upstreams::Slot,
+    upstreams::{Slot, Unavailable},
 };
 use crate::{Response, Scheme, error::Fault};
 
@@ -159,6 +159,7 @@ fn failure(ending: Ending) -> Failure {
             Failure::last(Fault::upstream(502, "the worker ended amid the request"))
         }
         Ending::Recalled(slot) => Failure::Recalled(slot),
+        Ending::NotEntered => Failure::last(super::unavailable(Unavailable::Late)),
         Ending::Late => Failure::last(super::http1::late()),
         Ending::Reset(reason) => {
             let reason = String::from_utf8_lossy(&reason).into_owned();

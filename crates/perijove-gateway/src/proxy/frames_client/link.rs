@@ -113,6 +113,7 @@ impl Link {
     /// Looks after those that wait: some have waited for too long, some would be served sooner
     /// elsewhere.
     pub(super) fn tick(&self, now: Instant) {
+        let patience = self.member.owner().map_or(Duration::MAX, |owner| owner.settings().wait);
         let mut state = self.state();
         for (id, entry) in state.waiting() {
             if std::mem::take(&mut entry.is_heard) {
@@ -121,7 +122,9 @@ impl Link {
             }
             let waited = now.saturating_duration_since(entry.since);
             let is_answered = entry.answer.is_some() || !entry.pieces.is_empty();
-            if waited > entry.time && !entry.is_paused && !is_answered {
+            if waited > patience && self.claims.recall(id) {
+                entry.end(Ending::NotEntered);
+            } else if waited > entry.time && !entry.is_paused && !is_answered {
                 entry.end(Ending::Late);
             } else if waited > RECALL_AFTER
                 && let Some(slot) = self.place_elsewhere(id)

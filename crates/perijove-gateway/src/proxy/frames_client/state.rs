@@ -100,6 +100,8 @@ pub(super) enum Ending {
     },
     /// The worker was silent for too long.
     Late,
+    /// It stood in the worker's line for as long as requests may wait, and was taken back.
+    NotEntered,
     /// It was taken back and has a place at another upstream.
     Recalled(Slot),
 }
