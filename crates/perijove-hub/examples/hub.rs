@@ -24,6 +24,8 @@ struct Wanted {
     notebook: Config,
     #[serde(default)]
     trusted_proxies: bool,
+    /// Instead of this program.
+    guardian: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -55,7 +57,10 @@ async fn serve(wanted: Wanted) -> Option<()> {
         runtime_folder: wanted.folder.join("run"),
         python: Some(wanted.python),
         package: wanted.package,
-        guardian: std::env::current_exe().ok()?,
+        guardian: match wanted.guardian {
+            Some(guardian) => guardian,
+            None => std::env::current_exe().ok()?,
+        },
     };
     let plan = told(wanted.notebook.resolve(&surroundings).map_err(|m| format!("{m:?}")))?;
     let hub = told(Hub::open(plan, routes.clone(), Some(site)).await)?;

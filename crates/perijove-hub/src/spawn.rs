@@ -23,7 +23,8 @@ pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Starts notebook servers, finds them again, and ends them.
 pub(crate) trait Spawner: Send + Sync + fmt::Debug {
-    /// Starts a server; its handle is noted at once, so that a crash here loses nothing.
+    /// Starts a server, or finds one that was being started while its starter died; its handle is
+    /// noted at once, so that a crash here loses nothing.
     fn start<'a>(&'a self, start: Start<'a>) -> Pending<'a, Result<Handle, SpawnError>>;
 
     /// The server of that place which was started although nobody noted its handle.
@@ -109,6 +110,8 @@ pub(crate) enum SpawnError {
     File { what: &'static str, path: String, source: std::io::Error },
     #[error("could not start the notebook's guardian")]
     Guardian(#[source] perijove_process::guardian::StartError),
+    #[error("another start of the notebook has not come to an end")]
+    Busy,
     #[error("could not stop the notebook")]
     Stop(#[source] perijove_process::guardian::StopError),
     #[error("the handle of the notebook is unreadable")]

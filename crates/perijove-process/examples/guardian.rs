@@ -21,7 +21,8 @@ fn start(spec: &str) -> ExitCode {
     runtime.block_on(async {
         let Ok(path) = env::current_exe() else { return ExitCode::FAILURE };
         let program = Program { path, arguments: Vec::new() };
-        let Ok(handle) = guardian::start_with(&program, &spec, Vec::new()).await else {
+        let Ok(Some(claim)) = guardian::claim(&spec.status) else { return ExitCode::FAILURE };
+        let Ok(handle) = guardian::start_with(&program, &spec, Vec::new(), claim).await else {
             return ExitCode::FAILURE;
         };
         let Ok(handle) = serde_json::to_string(&handle) else { return ExitCode::FAILURE };

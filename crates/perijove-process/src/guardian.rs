@@ -5,6 +5,7 @@
 //! does. It is this same executable under a hidden command, detached from its starter; it reads
 //! what to do ([`Spec`]) on its standard input and keeps what happened ([`Record`]) in a file.
 
+mod claim;
 mod descendants;
 mod detach;
 mod log;
@@ -31,6 +32,7 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 
+pub use claim::{Claim, claim};
 pub use log::last_lines;
 pub use run::run;
 pub use spec::Spec;
@@ -111,19 +113,25 @@ enum Answer {
 }
 
 /// Starts a guardian, and a server under it with these descriptors; each stays open in the server
-/// only.
-pub async fn start(spec: &Spec, descriptors: Vec<(OwnedFd, RawFd)>) -> Result<Handle, StartError> {
-    start_with(&Program::own().map_err(StartError::Own)?, spec, descriptors).await
+/// only. The claim is to the status file of `spec`.
+pub async fn start(
+    spec: &Spec,
+    descriptors: Vec<(OwnedFd, RawFd)>,
+    claim: Claim,
+) -> Result<Handle, StartError> {
+    start_with(&Program::own().map_err(StartError::Own)?, spec, descriptors, claim).await
 }
 
 /// The same with another executable, which must call [`run`].
 pub async fn start_with(
     program: &Program,
     spec: &Spec,
-    descriptors: Vec<(OwnedFd, RawFd)>,
+    mut descriptors: Vec<(OwnedFd, RawFd)>,
+    claim: Claim,
 ) -> Result<Handle, StartError> {
     let spec_text =
         spec::to_text(spec, &descriptors).map_err(|error| StartError::Tell(error.into()))?;
+    descriptors.push((claim.into_descriptor(), spec::number_of_claim(&descriptors)));
     let mut command = Command::new(&program.path).arguments(program.arguments.clone());
     command.folder = Some("/".into());
     command.is_session = true;

@@ -16,6 +16,7 @@ use std::{
 
 use perijove_process::{How, Limits, guardian};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, startup_path};
 use crate::{config::Plan, record::Ended};
@@ -24,6 +25,10 @@ use crate::{config::Plan, record::Ended};
 const SOCKET: i32 = 3;
 /// From the request to end to the end now; Jupyter ends its kernels meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a guardian may take from its start to its first note.
+const ON_ITS_WAY: Duration = Duration::from_secs(30);
+/// Between two looks whether it has made it.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// The exit status of a launcher that lacks something (`EX_UNAVAILABLE` of sysexits).
 const UNAVAILABLE: i32 = 69;
 
@@ -34,15 +39,18 @@ pub(crate) struct Local;
 impl Spawner for Local {
     fn start<'a>(&'a self, start: Start<'a>) -> Pending<'a, Result<Handle, SpawnError>> {
         Box::pin(async move {
+            let claim = match self.claim(start.place).await? {
+                Ok(claim) => claim,
+                Err(handle) => return Ok(handle),
+            };
             let socket = listen(start.place)?;
             let program = guardian::Program {
                 path: start.plan.guardian.clone(),
                 arguments: vec!["guardian".into()],
             };
-            let handle = guardian::start_with(&program, &spec(&start), vec![(socket, SOCKET)])
-                .await
-                .map_err(SpawnError::Guardian)?;
-            wrap(&handle)
+            let spec = spec(&start);
+            let started = guardian::start_with(&program, &spec, vec![(socket, SOCKET)], claim);
+            wrap(&started.await.map_err(SpawnError::Guardian)?)
         })
     }
 
@@ -85,6 +93,30 @@ impl Spawner for Local {
 
     fn last_lines(&self, place: &Place) -> Vec<String> {
         guardian::last_lines(&place.log).unwrap_or_default()
+    }
+}
+
+impl Local {
+    /// The right to start a server there, or the server of a guardian that an earlier perijove has
+    /// started amid its death: it is on its way before it has noted anything down.
+    async fn claim(&self, place: &Place) -> Result<Result<guardian::Claim, Handle>, SpawnError> {
+        let deadline = Instant::now() + ON_ITS_WAY;
+        loop {
+            let told = |source| {
+                let path = place.status.display().to_string();
+                SpawnError::File { what: "could not lock", path, source }
+            };
+            if let Some(claim) = guardian::claim(&place.status).map_err(told)? {
+                return Ok(Ok(claim));
+            }
+            if let Some(handle) = self.find(place) {
+                return Ok(Err(handle));
+            }
+            if Instant::now() >= deadline {
+                return Err(SpawnError::Busy);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 

@@ -208,7 +208,7 @@ fn end_guardians(folder: &Path) {
 }
 
 /// The example `hub`, which cargo builds beside the tests.
-fn program() -> PathBuf {
+pub(crate) fn program() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     own.parent().and_then(Path::parent).unwrap().join("examples/hub")
 }

@@ -10,7 +10,7 @@ use std::{
 use rustix::{io::ioctl_fionbio, process::Pid};
 
 use super::{
-    Answer, Handle,
+    Answer, Claim, Handle,
     detach::{fork_away, leave_streams},
     log::Log,
     signals::Signals,
@@ -50,11 +50,14 @@ struct Guardian {
     record: Record,
     status: std::path::PathBuf,
     watch: Watch,
+    /// Until the end is on record.
+    _claim: Claim,
 }
 
 fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
-    let Heard { spec, descriptors } = heard;
+    let Heard { spec, descriptors, claim } = heard;
     let because = |what: String| move |error: io::Error| format!("{what}: {error}");
+    let claim = Claim::inherit(claim).map_err(because("could not keep the claim".to_owned()))?;
     system::set_name(c"perijove-guard");
     system::become_subreaper().map_err(because("could not become a subreaper".to_owned()))?;
     let signals = Signals::catch().map_err(because("could not catch signals".to_owned()))?;
@@ -83,7 +86,8 @@ fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
     };
     record.server = Some(server.pid.as_raw_nonzero().get());
     let recorded = record.write(&status);
-    let mut guardian = Guardian { record, status, watch: Watch::new(server, signals, log, times) };
+    let watch = Watch::new(server, signals, log, times);
+    let mut guardian = Guardian { record, status, watch, _claim: claim };
     if let Err(error) = recorded {
         guardian.watch.end_now();
         guardian.finish();

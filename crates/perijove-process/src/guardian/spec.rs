@@ -56,20 +56,28 @@ impl std::fmt::Debug for Spec {
 struct Told<'a> {
     spec: &'a Spec,
     descriptors: Vec<RawFd>,
+    claim: RawFd,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Heard {
     pub(super) spec: Spec,
     pub(super) descriptors: Vec<RawFd>,
+    pub(super) claim: RawFd,
 }
 
 pub(super) fn to_text(
     spec: &Spec,
     descriptors: &[(OwnedFd, RawFd)],
 ) -> Result<Vec<u8>, serde_json::Error> {
+    let claim = number_of_claim(descriptors);
     let descriptors = descriptors.iter().map(|(_, number)| *number).collect();
-    serde_json::to_vec(&Told { spec, descriptors })
+    serde_json::to_vec(&Told { spec, descriptors, claim })
+}
+
+/// Behind what the server gets.
+pub(super) fn number_of_claim(descriptors: &[(OwnedFd, RawFd)]) -> RawFd {
+    descriptors.iter().map(|(_, number)| number + 1).max().unwrap_or(3)
 }
 
 /// Reads to the end of the standard input: a starter that died amid writing starts nothing.

@@ -54,7 +54,8 @@ impl Story {
     async fn try_start(&self) -> Result<(Handle, Witness), StartError> {
         let (witness, descriptor) = Witness::new(3);
         let program = Program { path: executable(), arguments: Vec::new() };
-        let handle = guardian::start_with(&program, &self.spec, vec![descriptor]).await?;
+        let claim = guardian::claim(&self.spec.status).unwrap().expect("no other guardian");
+        let handle = guardian::start_with(&program, &self.spec, vec![descriptor], claim).await?;
         Ok((handle, witness))
     }
 
@@ -288,10 +289,7 @@ async fn a_server_that_cannot_be_started_is_refused_with_the_reason() {
         (|spec| spec.program = "/nowhere/sh".into(), "could not start /nowhere/sh: No such file"),
         (|spec| spec.folder = "/nowhere".into(), "could not start /bin/sh: No such file"),
         (|spec| spec.log = "/nowhere/log".into(), "could not open the log /nowhere/log: No such"),
-        (
-            |spec| spec.status = "/nowhere/s".into(),
-            "could not write the status /nowhere/s: No such",
-        ),
+        (|spec| fs::create_dir(&spec.status).unwrap(), "could not write the status /"),
     ];
     for (change, expected) in cases {
         let mut story = Story::new("echo never >&3");
@@ -325,4 +323,20 @@ async fn a_guardian_takes_little_memory() {
     assert!(is_one_of_ours(pid));
     guardian::stop(&handle, LONG).await.unwrap();
     assert!(!is_one_of_ours(pid));
+}
+
+#[tokio::test]
+async fn there_is_one_guardian_at_a_time() {
+    let story = Story::new("echo ready >&3; exec sleep 1000");
+    let (handle, mut witness) = story.start().await;
+    let claim = || guardian::claim(&story.spec.status).unwrap();
+    assert!(claim().is_none());
+    guardian::stop(&handle, Duration::ZERO).await.unwrap();
+    witness.rest().await;
+    assert!(claim().is_some());
+    // What a server leaves behind that its guardian cannot end any more has no part in it.
+    let (handle, _witness) = story.start().await;
+    kill_process(Pid::from_raw(handle.process.pid).unwrap(), Signal::KILL).unwrap();
+    timeout(LONG, guardian::ended(&handle)).await.expect("the end in time").unwrap();
+    assert!(claim().is_some());
 }
