@@ -99,8 +99,7 @@ impl Answer {
     /// Whether it is a no with a cookie in it: a session that begins with one visitor, and must not
     /// be another's, who may have asked in the same words.
     pub(super) fn begins_something(&self) -> bool {
-        !matches!(self.meaning(), Meaning::Yes { .. })
-            && self.values("set-cookie").next().is_some()
+        !matches!(self.meaning(), Meaning::Yes { .. }) && self.values("set-cookie").next().is_some()
     }
 
     /// A no as the client gets it: what the site says, without what it says to us.

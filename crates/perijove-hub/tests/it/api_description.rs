@@ -89,7 +89,10 @@ impl Description {
     /// All that is described was seen, but for what is named.
     fn was_seen_whole(&self) {
         let mut described = BTreeSet::new();
-        for (path, operations) in self.document["paths"].as_hash().unwrap() {
+        let is_ours =
+            |path: &Yaml| path.as_str().is_some_and(|path| path.starts_with("/notebooks"));
+        let paths = self.document["paths"].as_hash().unwrap();
+        for (path, operations) in paths.iter().filter(|(path, _)| is_ours(path)) {
             for (method, operation) in operations.as_hash().unwrap() {
                 let responses = operation["responses"].as_hash();
                 for (status, _) in responses.into_iter().flatten() {

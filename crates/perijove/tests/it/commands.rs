@@ -43,22 +43,6 @@ async fn status_is_for_people_and_for_programs() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
 }
 
-#[tokio::test]
-async fn the_control_socket_is_for_this_account_and_wants_the_secret() {
-    use std::os::unix::fs::PermissionsExt;
-    let site = Plan::new().wsgi("hello").start().await;
-    let run = site.folder().join("run");
-    let mode = |name: &str| run.join(name).metadata().unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode("control.sock"), mode("control.sock.secret")), (0o600, 0o600));
-    assert_eq!(run.metadata().unwrap().permissions().mode() & 0o777, 0o700);
-    let stream = tokio::net::UnixStream::connect(run.join("control.sock")).await.unwrap();
-    let mut connection = crate::site::Connection::over(stream, "perijove");
-    connection.ask("GET", "/status", b"").await.is(401);
-    connection.ask_with("GET", "/status", &["Authorization: Bearer x"], b"").await.is(403);
-    connection.ask_with("POST", "/stop", &["Authorization: Bearer x"], b"").await.is(403);
-    site.get("/").await.shows("hello");
-}
-
 #[test]
 fn nobody_there_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -13,6 +13,7 @@
 
 mod commands;
 mod configs;
+mod control;
 mod corpus;
 mod documents;
 mod house;

@@ -84,3 +84,16 @@ async fn a_full_disk_stops_launches_only_and_heals() {
     site.free_state();
     bob.open("").await;
 }
+
+#[tokio::test]
+async fn there_are_only_so_many_notebooks() {
+    let site = site_with_people().set("notebook.max-notebooks = 1").start().await;
+    Visitor::new(&site, "ada").launch("").await.is(303);
+    let refused = Visitor::new(&site, "bob").launch("").await;
+    assert_eq!(refused.status, 500, "{refused:?}");
+    assert!(refused.text().contains("max-notebooks"), "{refused:?}");
+    let output = site.command(&["notebook", "start", "bob"]);
+    assert_eq!(output.status.code(), Some(75), "{output:?}");
+    site.tell(&["notebook", "stop", "ada"]);
+    assert!(site.tell(&["notebook", "start", "bob"]).contains("ready"));
+}

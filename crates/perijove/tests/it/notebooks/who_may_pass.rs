@@ -90,3 +90,22 @@ async fn cookies_of_the_site_do_not_reach_a_notebook() {
     let told = channels.execute("print(os.environ.items())").await;
     assert!(!told.contains(secret.to_str().unwrap()), "{told}");
 }
+
+#[tokio::test]
+async fn plain_http_from_beyond_this_machine_is_refused() {
+    let plan = || site_with_people().set("trusted-proxies = ['127.0.0.1']");
+    let far = "X-Forwarded-For: 10.9.9.9";
+    let secure = "X-Forwarded-Proto: https";
+    let site = plan().start().await;
+    let ada = Visitor::new(&site, "ada");
+    let refused = ada.ask_with("GET", "/notebook/ada/api", &[far], "").await;
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.text().to_lowercase().contains("https"), "{refused:?}");
+    let secured = ada.ask_with("GET", "/notebook/ada/api", &[far, secure], "").await;
+    assert_ne!(secured.status, 403, "{secured:?}");
+    drop(site);
+    let site = plan().set("notebook.insecure = true").start().await;
+    let ada = Visitor::new(&site, "ada");
+    let allowed = ada.ask_with("GET", "/notebook/ada/api", &[far], "").await;
+    assert_ne!(allowed.status, 403, "{allowed:?}");
+}
