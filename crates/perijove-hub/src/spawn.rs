@@ -13,6 +13,7 @@ use crate::{
 
 mod folder;
 mod local;
+mod ours;
 mod probe;
 
 pub(crate) use folder::{ensure_notebook, prepare, startup_path};

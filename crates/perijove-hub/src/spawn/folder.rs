@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Place, SpawnError};
+use super::{Place, SpawnError, ours};
 use crate::record::Launch;
 
 /// Where the script of a launch lies, which every Python kernel runs when it starts.
@@ -20,10 +20,11 @@ pub(crate) fn startup_path(folder: &Path) -> PathBuf {
 /// Makes the user's folder and ours, and writes what a launch brings. It blocks.
 pub(crate) fn prepare(place: &Place, launch: &Launch, file: &str) -> Result<(), SpawnError> {
     make_folder(&place.state)?;
-    make_folder(&launch.folder)?;
     let startup = startup_path(&launch.folder);
-    let ours = startup.parent().unwrap_or(&launch.folder);
-    make_folder(ours)?;
+    for folder in [&launch.folder, startup.parent().unwrap_or(&launch.folder)] {
+        make_folder(folder)?;
+        ours::check(folder).map_err(|source| told("could not use the folder", folder, source))?;
+    }
     if let Err(source) = replace(&startup, launch.context.startup.as_bytes()) {
         return Err(told("could not write", &startup, source));
     }
