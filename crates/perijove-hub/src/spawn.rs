@@ -115,6 +115,8 @@ pub(crate) enum SpawnError {
     Busy,
     #[error("could not stop the notebook")]
     Stop(#[source] perijove_process::guardian::StopError),
+    #[error("perijove is stopping")]
+    Stopping,
     #[error("the handle of the notebook is unreadable")]
     Handle(#[source] serde_json::Error),
 }

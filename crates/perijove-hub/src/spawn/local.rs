@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs::{self, OpenOptions},
+    io::Write as _,
     os::{
         fd::OwnedFd,
         unix::{
-            fs::{DirBuilderExt as _, PermissionsExt as _},
+            fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
             net::UnixListener,
         },
     },
@@ -16,6 +17,7 @@ use std::{
 
 use perijove_process::{How, Limits, guardian};
 use serde_json::json;
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
 use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, startup_path};
@@ -29,6 +31,8 @@ const GRACE: Duration = Duration::from_secs(10);
 const ON_ITS_WAY: Duration = Duration::from_secs(30);
 /// Between two looks whether it has made it.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The line in the log before what one start prints.
+const MARK: &str = "--- perijove starts this notebook ---";
 /// The exit status of a launcher that lacks something (`EX_UNAVAILABLE` of sysexits).
 const UNAVAILABLE: i32 = 69;
 
@@ -43,7 +47,12 @@ impl Spawner for Local {
                 Ok(claim) => claim,
                 Err(handle) => return Ok(handle),
             };
-            let socket = listen(start.place)?;
+            let place = start.place.clone();
+            let begin = move || {
+                mark_start(&place.log);
+                listen(&place)
+            };
+            let socket = spawn_blocking(begin).await.map_err(|_| SpawnError::Stopping)??;
             let program = guardian::Program {
                 path: start.plan.guardian.clone(),
                 arguments: vec!["guardian".into()],
@@ -92,7 +101,12 @@ impl Spawner for Local {
     }
 
     fn last_lines(&self, place: &Place) -> Vec<String> {
-        guardian::last_lines(&place.log).unwrap_or_default()
+        let mut lines = guardian::last_lines(&place.log).unwrap_or_default();
+        // What an earlier start has printed explains nothing about this one.
+        if let Some(mark) = lines.iter().rposition(|line| line == MARK) {
+            lines.drain(..=mark);
+        }
+        lines
     }
 }
 
@@ -219,6 +233,13 @@ fn search_path(plan: &Plan) -> String {
         Some(folder) => format!("{}:{minimal}", folder.display()),
         None => minimal.to_owned(),
     }
+}
+
+/// Says in the log that another start begins. The log is for people: when it cannot be written,
+/// the start goes on.
+fn mark_start(log: &Path) {
+    let opened = OpenOptions::new().append(true).create(true).mode(0o600).open(log);
+    opened.and_then(|mut log| writeln!(log, "{MARK}")).ok();
 }
 
 /// How a server ended.

@@ -148,6 +148,12 @@ async fn check_failure(environment: Value, reason: &str, line: &str) {
     let fields = [("Cookie", "session=ada"), ("Accept", "text/html")];
     let page = world.fetch("GET", "/notebook/ada/", &fields).await;
     assert!(page.status == 502 && page.body.contains(line), "{page:?}");
+    let origin = format!("http://{}", world.address);
+    let again = [("Cookie", "session=ada"), ("Origin", origin.as_str())];
+    world.fetch("POST", "/notebook/ada/-/start", &again).await;
+    let entry = world.until("ada", "failed").await;
+    // Of the second start, not of both.
+    assert_eq!(entry["last_lines"].to_string().matches("the fake starts").count(), 1, "{entry}");
 }
 
 #[tokio::test]
