@@ -127,6 +127,11 @@ impl CookieNames {
         true
     }
 
+    /// All names that were noted; the same allocation as long as there is no new one.
+    pub fn all(&self) -> Arc<BTreeSet<Box<[u8]>>> {
+        self.names.load_full()
+    }
+
     /// Notes the name in the value of a Set-Cookie field.
     pub(crate) fn record_set_cookie(&self, value: &[u8]) {
         let cookie = value.split(|b| *b == b';').next().unwrap_or_default();

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{Route, Routes, Service, Target, Upstreams};
+use perijove_gateway::{CookieNames, Route, Routes, Service, Target, Upstreams};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use crate::{
     guard::Door,
     pages::Pages,
     site::Asked,
+    site_cookies,
     spawn::{Local, Spawner},
     store::{Saver, Sqlite, Store, StoreError},
 };
@@ -37,6 +38,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Hub {
     core: Arc<Core>,
+    site_cookies: Arc<CookieNames>,
     /// Held as long as this hub lives, so that there is never a second one.
     _lock: File,
 }
@@ -92,7 +94,10 @@ impl Hub {
         make_own_folder(&plan.runtime_folder.join("notebook"))?;
         let lock = lock(&plan.state_folder)?;
         let state_folder = plan.state_folder.clone();
+        let site_cookies = site.cookie_names().clone();
+        let names = site_cookies.clone();
         let opened = tokio::task::spawn_blocking(move || {
+            site_cookies::recall(&state_folder, &names);
             let store = Sqlite::open(&state_folder)?;
             let records = store.all()?;
             Ok::<_, StoreError>((store, records))
@@ -104,14 +109,14 @@ impl Hub {
         let front = Front {
             guard: Arc::new(Door::new(core.clone(), authority)),
             pages: Arc::new(Pages::new(core.clone())),
-            site_cookies: site.cookie_names().clone(),
+            site_cookies: site_cookies.clone(),
         };
         insert_routes(&core.plan.load(), &routes, &front, &site);
         core.set_front(front);
         for record in records {
             core.adopt(record);
         }
-        Ok(Self { core, _lock: lock })
+        Ok(Self { core, site_cookies, _lock: lock })
     }
 
     /// The control API below `/notebooks`. It checks no secret: that is done before it.
@@ -121,9 +126,11 @@ impl Hub {
 
     /// Runs until `stop`; notebooks go on running afterwards.
     pub async fn run(&self, stop: CancellationToken) {
+        let state_folder = self.core.plan.load().state_folder.clone();
         tokio::select! {
             () = stop.cancelled() => {}
             () = self.core.saver.run() => {}
+            () = site_cookies::keep(state_folder, self.site_cookies.clone()) => {}
         }
         self.core.stop.cancel();
         self.core.tasks.close();

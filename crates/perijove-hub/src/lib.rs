@@ -17,6 +17,7 @@ mod phase;
 mod record;
 mod server;
 mod site;
+mod site_cookies;
 mod spawn;
 mod store;
 mod user;

@@ -16,7 +16,7 @@ mod local;
 mod ours;
 mod probe;
 
-pub(crate) use folder::{ensure_notebook, prepare, startup_path};
+pub(crate) use folder::{ensure_notebook, prepare, replace, startup_path};
 pub(crate) use local::Local;
 pub(crate) use probe::{ProbeError, probe};
 

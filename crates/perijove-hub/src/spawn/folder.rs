@@ -83,7 +83,7 @@ fn make_folder(folder: &Path) -> Result<(), SpawnError> {
 }
 
 /// Replaces a file as a whole; a link that stands in its place is replaced, not followed.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = with_ending(path, ".new");
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

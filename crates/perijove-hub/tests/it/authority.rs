@@ -115,6 +115,26 @@ async fn cookies_of_a_notebook_stay_with_it() {
 }
 
 #[tokio::test]
+async fn the_sites_cookies_are_the_sites_after_a_restart_too() {
+    let mut world = World::new().await;
+    world.launch("ada", json!({})).await;
+    world.fetch("GET", "/login", &[]).await;
+    let names = world.path("state/site-cookies");
+    let deadline = Instant::now() + PATIENCE;
+    while !std::fs::read_to_string(&names).is_ok_and(|names| names.contains("session\n")) {
+        assert!(Instant::now() < deadline, "not noted");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    world.kill();
+    world.revive().await;
+    let answer = world.get("ada", "/notebook/ada/cookie").await;
+    let cookies = answer.all("set-cookie");
+    assert!(cookies.iter().all(|cookie| !cookie.starts_with("session=")), "{cookies:?}");
+    let seen = world.get("ada", "/notebook/ada/request").await.json();
+    assert!(seen["fields"].get("cookie").is_none(), "{seen}");
+}
+
+#[tokio::test]
 async fn cookies_of_the_site_reach_the_browser() {
     let world = World::new().await;
     world.launch("ada", json!({})).await;
