@@ -97,6 +97,7 @@ async fn run(source: Source, plan: Plan, farewell: &[&str]) -> Result<ExitCode, 
     let addresses = site.board.addresses();
     let mut edge = tracker.spawn(gateway.run(stop.clone(), now.clone()));
     announce(&addresses, farewell);
+    tracing::info!(addresses = addresses.join(" "), "ready");
     tokio::select! {
         () = site.until_stopped(&mut wanted) => {}
         _ = &mut edge => return Err(Failure::new(Kind::Fault, "the gateway ended by itself")),
@@ -209,7 +210,7 @@ impl Site {
         redirect::fill(&redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
         let placed = routes::place(&routes, routes::all(&plan, upstreams.as_ref()));
-        let hub = open_hub(&plan, &routes, upstreams.clone()).await?;
+        let hub = open_hub(&source, &plan, &routes, upstreams.clone()).await?;
         let board = Arc::new(Board::new(&plan, upstreams.clone()));
         let notebooks = hub.as_ref().map(|hub| hub.service());
         let told = Arc::clone(&board);
@@ -318,11 +319,13 @@ fn tell_reloaded(reloaded: Result<(), String>, answer: Option<ReloadAnswer>) {
 }
 
 async fn open_hub(
+    source: &Source,
     plan: &Plan,
     routes: &Routes,
     upstreams: Option<Arc<Upstreams>>,
 ) -> Result<Option<Arc<Hub>>, Failure> {
     let Some(notebook) = plan.notebook.clone() else { return Ok(None) };
+    application::package(source)?;
     let hub = Hub::open(notebook, routes.clone(), upstreams).await.map_err(failing::hub)?;
     Ok(Some(Arc::new(hub)))
 }

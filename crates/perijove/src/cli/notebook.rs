@@ -109,11 +109,11 @@ fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {
     let deadline = Instant::now() + super::PATIENCE;
     loop {
         let entry = running.ask("GET", &address, None)?;
-        match entry.get("state").and_then(Value::as_str) {
-            Some("starting") if Instant::now() < deadline => {
-                thread::sleep(Duration::from_millis(100));
+        match state(&entry) {
+            "starting" if Instant::now() < deadline => {
+                thread::sleep(PAUSE);
             }
-            Some("ready" | "asking") => return tell(&entry, arguments.json),
+            "ready" | "asking" => return tell(&entry, arguments.json),
             _ => return Err(not_started(&arguments.notebook, &entry)),
         }
     }
@@ -140,15 +140,44 @@ fn stop(arguments: StopArguments) -> Result<ExitCode, Failure> {
     let running = Running::find(arguments.config)?;
     let notebooks = match arguments.notebook {
         Some(notebook) => vec![find(&running, &notebook)?],
-        None => entries(&running)?.iter().filter_map(address_of).collect(),
+        None => entries(&running)?.iter().filter(is_alive).filter_map(address_of).collect(),
     };
-    for address in &notebooks {
-        running.ask("DELETE", address, None)?;
-    }
-    match notebooks.len() {
+    // One that cannot be stopped must not keep the others alive.
+    let outcomes: Vec<_> = notebooks.iter().map(|address| stop_one(&running, address)).collect();
+    let count = outcomes.len();
+    outcomes.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+    match count {
         1 => super::print("stopped\n"),
         count => super::print(&format!("stopped {count} notebooks\n")),
     }
+}
+
+fn stop_one(running: &Running, address: &str) -> Result<(), Failure> {
+    let mut entry = running.ask("DELETE", address, None)?;
+    let deadline = Instant::now() + LONGEST_STOP;
+    while state(&entry) == "stopping" {
+        if Instant::now() > deadline {
+            let what = format!("it still runs after {} seconds", LONGEST_STOP.as_secs());
+            return Err(Failure::new(Kind::Busy, what));
+        }
+        thread::sleep(PAUSE);
+        entry = running.ask("GET", address, None)?;
+    }
+    Ok(())
+}
+
+/// How long the end of a notebook is waited for beyond what the program waits itself.
+const LONGEST_STOP: Duration = Duration::from_secs(60);
+
+/// Between two looks at a notebook that changes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn is_alive(entry: &&Value) -> bool {
+    matches!(state(entry), "starting" | "ready" | "stopping")
+}
+
+fn state(entry: &Value) -> &str {
+    entry.get("state").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The path on the control socket of a notebook that is known by this name, else of one that could

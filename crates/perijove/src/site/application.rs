@@ -1,6 +1,6 @@
 //! The application of the site: from its plan to its workers.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use perijove_apps::{App, Driver};
 use perijove_gateway::Upstreams;
@@ -31,13 +31,18 @@ pub(super) async fn start(
     app.map(Some).map_err(failing::application)
 }
 
+/// The Python package that belongs to this program.
+pub(super) fn package(source: &Source) -> Result<PathBuf, Failure> {
+    plan::package(&source.environment).map_err(|error| {
+        let hint = error.hint();
+        Failure::new(Kind::Unavailable, error).hint(hint)
+    })
+}
+
 /// What the workers are to be like; none when the site has no application.
 pub(super) fn wanted(source: &Source, plan: &Plan) -> Result<Option<perijove_apps::Plan>, Failure> {
     let SiteTarget::Application(application) = &plan.site.target else { return Ok(None) };
-    let package = plan::package(&source.environment).map_err(|error| {
-        let hint = error.hint();
-        Failure::new(Kind::Unavailable, error).hint(hint)
-    })?;
+    let package = package(source)?;
     let control = plan.folders.control_socket();
     Ok(Some(perijove_apps::Plan {
         application: application.name.clone(),

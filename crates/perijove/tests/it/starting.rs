@@ -51,6 +51,14 @@ fn a_python_that_does_not_work_is_told() {
 }
 
 #[test]
+fn a_missing_package_is_told() {
+    let ended = Plan::new().wsgi("hello").variable("PERIJOVE_PACKAGE", "/nowhere").run();
+    assert_eq!(ended.code, Some(69), "{}", ended.log);
+    ended.shows("there is no Python package of perijove in /nowhere");
+    ended.shows("hint: ");
+}
+
+#[test]
 fn every_mistake_is_told_before_anything_starts() {
     let ended = Plan::new().wsgi("hello").set("site.wrokers = 3").set("site.threads = 'x'").run();
     assert_eq!(ended.code, Some(78), "{}", ended.log);

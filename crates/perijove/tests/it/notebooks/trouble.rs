@@ -20,6 +20,9 @@ async fn a_notebook_that_dies_while_starting_says_why() {
     let output = site.command(&["notebook", "start", "ada"]);
     assert_eq!(output.status.code(), Some(69), "{output:?}");
     assert!(crate::site::text(&output.stderr).contains("nowhere"), "{output:?}");
+    assert!(site.tell(&["notebook", "logs", "ada"]).contains("nowhere"));
+    // What has failed need not be stopped.
+    assert_eq!(site.tell(&["notebook", "stop", "--all"]), "stopped 0 notebooks\n");
 }
 
 #[tokio::test]
