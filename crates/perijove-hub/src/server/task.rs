@@ -153,6 +153,11 @@ impl Task {
             Some(seat) => seat,
             None => self.core.seat()?,
         };
+        if let Some(stray) = self.core.spawner.find(&self.place) {
+            // Its record is lost, and with it the token: nobody can use it any more.
+            tracing::warn!(user = self.user.name(), "a notebook without a record is ended");
+            self.end_now(&stray).await;
+        }
         let token = Token::new().map_err(|_| LaunchError::NoRandomness)?;
         let record = Record {
             user: self.user.clone(),

@@ -117,17 +117,25 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn all(&self) -> Result<Vec<Record>, StoreError> {
-        self.with(|connection, _| {
+        self.with(|connection, notebooks| {
             let mut statement = connection.prepare("SELECT user, record FROM server")?;
             let rows = statement
                 .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-            let mut records = Vec::new();
+            let (mut records, mut unreadable) = (Vec::new(), Vec::new());
             for row in rows {
                 let (user, text) = row?;
                 match serde_json::from_str(&text) {
                     Ok(record) => records.push(record),
-                    Err(error) => tracing::warn!(user, %error, "a notebook's record is unreadable"),
+                    Err(error) => {
+                        tracing::warn!(user, %error, "a notebook's record is unreadable");
+                        unreadable.push(user);
+                    }
                 }
+            }
+            if !unreadable.is_empty() {
+                let copies = folder::read_all(notebooks);
+                let is_missing = |copy: &Record| unreadable.iter().any(|u| u == copy.user.name());
+                records.extend(copies.into_iter().filter(is_missing));
             }
             Ok(records)
         })

@@ -100,3 +100,17 @@ async fn a_socket_that_was_swept_away_ends_its_notebook() {
     let view = world.until_phase("ada", Phase::Absent).await;
     assert_eq!(view.reason.as_deref(), Some("its socket was removed with the runtime folder"));
 }
+
+#[tokio::test]
+async fn what_nobody_has_a_record_of_is_ended_before_the_next_start() {
+    let mut world = World::new();
+    world.launch("ada", json!({})).await;
+    world.until_phase("ada", Phase::Ready).await;
+    world.kill().await;
+    world.disk.records.lock().unwrap().clear();
+    world.revive();
+    world.launch("ada", json!({})).await;
+    let view = world.until("ada", |view| view.phase != Phase::Starting).await;
+    assert_eq!((view.phase, view.process), (Phase::Ready, Some(101)));
+    assert!(world.fake.servers.lock().unwrap()[&100].borrow().is_some());
+}

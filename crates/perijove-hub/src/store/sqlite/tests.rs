@@ -107,6 +107,21 @@ fn a_database_that_breaks_while_in_use_is_replaced() {
 }
 
 #[test]
+fn a_record_that_cannot_be_read_is_taken_from_its_copy() {
+    let folder = state();
+    let store = Sqlite::open(folder.path()).unwrap();
+    for user in ["ada", "bob", "eve"] {
+        store.put(&record(user, "1")).unwrap();
+    }
+    let copy = format!("notebooks/{}/record.json", record("eve", "1").user.short_name());
+    fs::write(folder.path().join(copy), "{").unwrap();
+    let spoil = "UPDATE server SET record = '{' WHERE user IN ('ada', 'eve')";
+    store.connection.lock().unwrap().as_ref().unwrap().execute(spoil, []).unwrap();
+    drop(store);
+    assert_eq!(hashes(folder.path()), [pair("ada", "1"), pair("bob", "1")]);
+}
+
+#[test]
 fn a_newer_database_is_left_alone() {
     let folder = state();
     let store = Sqlite::open(folder.path()).unwrap();
