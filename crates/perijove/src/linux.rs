@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    os::fd::{FromRawFd, OwnedFd, RawFd},
+    os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd},
     path::Path,
 };
 
@@ -72,6 +72,12 @@ fn take(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is open, as was just seen, and by the protocol of `LISTEN_FDS` it was handed over
     // to this process to own; nobody else in it knows the number.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    let is_listening = rustix::net::sockopt::socket_acceptconn(&descriptor).unwrap_or(false);
+    if !is_listening {
+        // The number may be one of ours then: it stays open.
+        let _: RawFd = descriptor.into_raw_fd();
+        return None;
+    }
     // Children must not inherit it.
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).ok()?;
     Some(descriptor)
