@@ -14,13 +14,15 @@ use crate::{
     world::{World, program},
 };
 
-/// A guardian that notes each of its starts, and takes its time over the first.
+/// A guardian that notes each of its starts once it was told all, and takes its time over the
+/// first.
 fn slow_guardian(world: &World) -> PathBuf {
     let path = world.path("slow-guardian");
     let (starts, hub) = (world.path("starts"), program());
     let script = format!(
-        "#!/bin/sh\n[ -e {starts} ] || late=2\necho start >>{starts}\n\
-         /bin/sleep ${{late:-0}}\nexec {hub} guardian\n",
+        "#!/bin/sh\n/bin/cat >{told}\n[ -e {starts} ] || late=2\necho start >>{starts}\n\
+         /bin/sleep ${{late:-0}}\nexec {hub} guardian <{told}\n",
+        told = world.path("told").display(),
         starts = starts.display(),
         hub = hub.display(),
     );
