@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -45,6 +46,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (environment, here) = super::surroundings()?;
     let source = find(&environment).ok_or_else(missing)?;
     let folder = here.join(&arguments.folder);
+    if !is_new_or_of(&folder, rustix::process::geteuid().as_raw()) {
+        let what = format!("{} belongs to somebody else", folder.display());
+        return Err(Failure::new(Kind::Unavailable, what)
+            .hint("what lies there would run as yours: choose another folder with --folder"));
+    }
     copy(&source, &folder).map_err(|error| {
         Failure::new(Kind::Other, error).hint(format!("could not write {}", folder.display()))
     })?;
@@ -56,6 +62,15 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 fn missing() -> Failure {
     Failure::new(Kind::Unavailable, "the demo site is not beside this program")
         .hint("install perijove with pip: the command alone comes without it")
+}
+
+/// Whether a folder is not there yet, or belongs to this account. In a place such as `/tmp` anybody
+/// may have put one there, with a site of theirs in it.
+fn is_new_or_of(folder: &Path, account: u32) -> bool {
+    match fs::metadata(folder) {
+        Ok(found) => found.uid() == account,
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// The demo site: in the package when it is installed, among the examples in a source tree.
@@ -91,7 +106,16 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::MetadataExt};
+
+    #[test]
+    fn a_folder_of_somebody_else_is_no_place_for_a_site() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().metadata().unwrap().uid();
+        assert!(super::is_new_or_of(folder.path(), own));
+        assert!(!super::is_new_or_of(folder.path(), own + 1));
+        assert!(super::is_new_or_of(&folder.path().join("new"), own + 1));
+    }
 
     #[test]
     fn what_was_edited_stays() {
