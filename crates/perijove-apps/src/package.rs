@@ -40,7 +40,7 @@ impl PackageError {
 }
 
 /// The package that is named (`PERIJOVE_PACKAGE`), else the one installed together with the
-/// executable, else the one of the source tree that the executable was built in.
+/// executable, else the one of the source tree in whose `target` the executable was built.
 pub fn find(named: Option<&Path>, executable: &Path) -> Result<PathBuf, PackageError> {
     let folder = match named {
         Some(folder) if is_package(folder) => folder.to_owned(),
@@ -60,7 +60,9 @@ fn near(executable: &Path) -> Option<PathBuf> {
     let real = executable.canonicalize().ok();
     let places: Vec<&Path> = [Some(executable), real.as_deref()].into_iter().flatten().collect();
     let installed = places.iter().filter_map(|place| installed_beside(place));
-    let source = places.iter().flat_map(|place| place.ancestors().skip(1));
+    let is_target = |folder: &&Path| folder.file_name().is_some_and(|name| name == "target");
+    let targets = places.iter().flat_map(|place| place.ancestors()).filter(is_target);
+    let source = targets.filter_map(Path::parent);
     installed
         .chain(source.map(|folder| folder.join("python/perijove")).filter(|path| is_package(path)))
         .next()
@@ -133,6 +135,11 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         check(&[], None, "bin/perijove", Err("the Python package of perijove is not installed"));
+        // `/home/python` may be somebody's: only what was built in a tree belongs to it.
+        let stray = package("home/python/perijove");
+        let stray: Vec<&str> = stray.iter().map(String::as_str).collect();
+        let installed = "home/ada/.cargo/bin/perijove";
+        check(&stray, None, installed, Err("the Python package of perijove is not installed"));
         check(
             &["a/x"],
             Some("a"),
