@@ -92,8 +92,8 @@ async fn killed_again_and_again_it_loses_and_doubles_nothing() {
 
 #[tokio::test]
 async fn the_guardian_keeps_the_time_while_the_hub_is_away() {
-    let mut world = World::new().await;
-    world.control("POST", "/notebooks/ada", json!({"settings": {"kill-timeout": 3}})).await;
+    let mut world = World::with(json!({"kill-timeout": "3s"})).await;
+    world.control("POST", "/notebooks/ada", json!({})).await;
     // Not until it is ready: its time may be up before that.
     let entry = world.until_so("ada", |entry| entry["pid"].is_i64()).await;
     assert_eq!(entry["kill_at"].as_u64().unwrap(), entry["started"].as_u64().unwrap() + 3);

@@ -59,7 +59,11 @@ impl World {
         world
     }
 
-    async fn prepare(notebook: Value, python: PathBuf, package: PathBuf) -> Self {
+    async fn prepare(mut notebook: Value, python: PathBuf, package: PathBuf) -> Self {
+        // What a test that is ended from outside leaves behind must not run for ever.
+        if notebook["kill-timeout"].is_null() {
+            notebook["kill-timeout"] = json!("10m");
+        }
         let site = Site::start().await;
         let folder = TempDir::with_prefix("pj-").unwrap();
         let wanted = json!({
