@@ -7,6 +7,8 @@ use std::{
     process::ExitCode,
 };
 
+use crate::terminal::harmless;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub struct Failure {
@@ -67,14 +69,16 @@ impl Failure {
     }
 
     fn lines(&self, label: impl Fn(&str) -> String) -> String {
-        let mut lines = vec![format!("{} {}", label("error"), self.error)];
+        // Errors may quote what others have written: a notebook's last lines, an application's.
+        let told = |what: &dyn fmt::Display| harmless(&what.to_string()).into_owned();
+        let mut lines = vec![format!("{} {}", label("error"), told(&self.error))];
         let mut cause = self.error.source();
         while let Some(error) = cause {
-            lines.push(format!("  {} {error}", label("cause")));
+            lines.push(format!("  {} {}", label("cause"), told(&error)));
             cause = error.source();
         }
         for hint in &self.hints {
-            lines.push(format!("{} {hint}", label("hint")));
+            lines.push(format!("{} {}", label("hint"), told(hint)));
         }
         if self.kind == Kind::Fault {
             let place = "please report it, with what you did, to the makers of perijove";
@@ -113,6 +117,12 @@ mod tests {
             failure.text(),
             "error: could not read the table\n  cause: the disk is gone\nhint: find the disk\nhint: or not"
         );
+    }
+
+    #[test]
+    fn what_others_have_written_does_nothing_to_a_terminal() {
+        let failure = Failure::new(Kind::Other, "it said\n\u{1b}[2J").hint("\u{1b}c");
+        assert_eq!(failure.text(), "error: it said\n\\u{1b}[2J\nhint: \\u{1b}c");
     }
 
     #[test]

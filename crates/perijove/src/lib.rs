@@ -16,6 +16,7 @@ mod logging;
 mod portable;
 mod signals;
 mod site;
+mod terminal;
 
 #[cfg(target_os = "linux")]
 use linux as system;

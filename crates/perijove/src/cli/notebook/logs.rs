@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, IsTerminal, Read, Seek, SeekFrom, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -15,7 +15,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{ConfigArguments, Running, find, last_lines};
-use crate::{Failure, Kind};
+use crate::{Failure, Kind, terminal::harmless};
 
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Arguments {
@@ -49,14 +49,20 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = Running::find(arguments.config)?;
     let entry = running.ask("GET", &find(&running, &arguments.notebook)?, None)?;
     let Some(path) = entry.get("log").and_then(Value::as_str).map(PathBuf::from) else {
-        return super::super::print(&(last_lines(&entry) + "\n"));
+        return super::super::print(&(harmless(&last_lines(&entry)).into_owned() + "\n"));
     };
     let failed = |source| Failure::new(Kind::Other, LogError { path: path.clone(), source });
     let mut tail = Tail::open(&path).map_err(failed)?;
     let begin = tail.last(arguments.lines).map_err(failed)?;
     let mut output = io::stdout().lock();
+    let is_terminal = output.is_terminal();
     // Whoever read the lines and went away wanted no more of them.
-    let mut tell = |bytes: &[u8]| output.write_all(bytes).and_then(|()| output.flush()).is_ok();
+    let mut tell = |bytes: &[u8]| {
+        let text = is_terminal.then(|| String::from_utf8_lossy(bytes));
+        let shown = text.as_deref().map(harmless);
+        let bytes = shown.as_deref().map_or(bytes, str::as_bytes);
+        output.write_all(bytes).and_then(|()| output.flush()).is_ok()
+    };
     let mut is_heard = tell(&begin);
     while arguments.follow && is_heard {
         let new = tail.more(&path).map_err(failed)?;
