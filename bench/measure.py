@@ -110,7 +110,9 @@ def websocket_load(
     before = cpu_seconds(roots)
     out = subprocess.run(
         pinned(1, [str(program), address, "/", str(connections), str(size), str(seconds)]),
-        capture_output=True, text=True, timeout=seconds + 60,
+        capture_output=True,
+        text=True,
+        timeout=seconds + 60,
     )
     cpu = cpu_seconds(roots) - before
     if out.returncode:

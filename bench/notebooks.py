@@ -30,7 +30,9 @@ class Jupyter:
     base: str
     headers: dict[str, str] = field(default_factory=dict)
 
-    def request(self, method: str, path: str, body: object = None) -> tuple[int, bytes, dict[str, str]]:
+    def request(
+        self, method: str, path: str, body: object = None
+    ) -> tuple[int, bytes, dict[str, str]]:
         connection = http.client.HTTPConnection(self.address, timeout=60)
         with contextlib.closing(connection):
             payload = None if body is None else json.dumps(body)
@@ -78,12 +80,34 @@ class Jupyter:
 def execute(channel, session: str) -> None:
     """Sends `1+1` and waits for its reply and for the kernel to be idle again."""
     identity = uuid.uuid4().hex
-    header = {"msg_id": identity, "msg_type": "execute_request", "session": session,
-              "username": "bench", "version": "5.3", "date": ""}
-    content = {"code": "1+1", "silent": False, "store_history": False, "user_expressions": {},
-               "allow_stdin": False, "stop_on_error": True}
-    channel.send(json.dumps({"channel": "shell", "header": header, "parent_header": {},
-                             "metadata": {}, "content": content, "buffers": []}))
+    header = {
+        "msg_id": identity,
+        "msg_type": "execute_request",
+        "session": session,
+        "username": "bench",
+        "version": "5.3",
+        "date": "",
+    }
+    content = {
+        "code": "1+1",
+        "silent": False,
+        "store_history": False,
+        "user_expressions": {},
+        "allow_stdin": False,
+        "stop_on_error": True,
+    }
+    channel.send(
+        json.dumps(
+            {
+                "channel": "shell",
+                "header": header,
+                "parent_header": {},
+                "metadata": {},
+                "content": content,
+                "buffers": [],
+            }
+        )
+    )
     missing = {"reply", "idle"}
     while missing:
         message = json.loads(channel.recv())
@@ -96,13 +120,14 @@ def execute(channel, session: str) -> None:
 
 
 def perijove_site(server: Server, tools: Tools, folder: Path) -> None:
-    text = (f'[site]\nroot = "{SITES}"\napp = "door:application"\nworkers = 1\npython = "{tools.python}"\n'
-            f'[notebook]\nfolder = "{folder}/notebooks"\npython = "{tools.python}"\n')
+    text = (
+        f'[site]\nroot = "{SITES}"\napp = "door:application"\nworkers = 1\npython = "{tools.python}"\n'
+        f'[notebook]\nfolder = "{folder}/notebooks"\npython = "{tools.python}"\n'
+    )
     peers.perijove(server, tools, folder, text)
 
 
 def hub(server: Server, tools: Tools, folder: Path) -> None:
-    host, _, port = server.address.partition(":")
     (folder / "config.py").write_text(f"""
 c.JupyterHub.bind_url = "http://{server.address}"
 c.JupyterHub.hub_port = {free_port()}
@@ -118,22 +143,33 @@ c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes":
     ["admin:users", "admin:servers", "access:servers"]}}]
 """)
     environment = os.environ | {"PATH": f"{tools.python.parent}:{os.environ['PATH']}"}
-    peers.start(server, [tools.script("jupyterhub"), "-f", "config.py"], folder=folder, env=environment)
+    peers.start(
+        server, [tools.script("jupyterhub"), "-f", "config.py"], folder=folder, env=environment
+    )
 
 
 def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
     host, _, port = server.address.partition(":")
     environment = os.environ | {"HOME": str(folder), "JUPYTER_TOKEN": "bench"}
-    command = [tools.script("jupyter"), "server", "--allow-root", "--no-browser", f"--ip={host}",
-               f"--port={port}", f"--ServerApp.root_dir={folder}"]
+    command = [
+        tools.script("jupyter"),
+        "server",
+        "--allow-root",
+        "--no-browser",
+        f"--ip={host}",
+        f"--port={port}",
+        f"--ServerApp.root_dir={folder}",
+    ]
     peers.start(server, command, folder=folder, env=environment)
 
 
 @contextlib.contextmanager
 def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
-    jupyter = Jupyter(server.address, "/notebook/bench/", {"Cookie": "user=bench", "Origin": server.url})
+    jupyter = Jupyter(
+        server.address, "/notebook/bench/", {"Cookie": "user=bench", "Origin": server.url}
+    )
     begin = time.perf_counter()
-    status, body, headers = jupyter.request("GET", "/launch")
+    status, body, _ = jupyter.request("GET", "/launch")
     if status != 303:
         raise RuntimeError(f"launch failed: {status} {body[:500]!r}")
     jupyter.wait_ready()
@@ -145,7 +181,9 @@ def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
 
 def perijove_command(server: Server, *words: str) -> str:
     program = server.commands[0].split()[0]
-    out = subprocess.run([program, *words], cwd=server.folder, capture_output=True, text=True, timeout=60)
+    out = subprocess.run(
+        [program, *words], cwd=server.folder, capture_output=True, text=True, timeout=60
+    )
     return out.stdout
 
 
@@ -160,7 +198,9 @@ def all_roots(server: Server) -> list[int]:
 
 @contextlib.contextmanager
 def clicked_hub(server: Server) -> Iterator[tuple[Jupyter, float]]:
-    jupyter = Jupyter(server.address, "/user/bench/", {"Authorization": "token bench-token-bench-token"})
+    jupyter = Jupyter(
+        server.address, "/user/bench/", {"Authorization": "token bench-token-bench-token"}
+    )
     end = time.monotonic() + 30
     while jupyter.request("GET", "/hub/api/")[0] != 200 and time.monotonic() < end:
         time.sleep(0.1)
@@ -192,11 +232,21 @@ WAYS = {
 def measure_notebooks(tools: Tools, results: Results, folder: Path, rounds: int) -> None:
     for _ in range(rounds):
         for name, (make, click) in WAYS.items():
-            with running(make, tools, folder / "notebook") as server, click(server) as (jupyter, ready):
+            with (
+                running(make, tools, folder / "notebook") as server,
+                click(server) as (jupyter, ready),
+            ):
                 if make is not jupyter_on_tcp:
                     results.add_figure("ms from click to ready notebook", name, ready * 1e3)
                 first, times = jupyter.execute_times()
-                results.add_figure("ms from POST of a kernel to its first answer", name, first * 1e3)
-                results.add_figure("ms from execute to answer (median of 100)", name, median(times) * 1e3)
-                results.add_figure("MiB of memory, one user with a notebook", name,
-                                   proportional_kib(all_roots(server)) / 1024)
+                results.add_figure(
+                    "ms from POST of a kernel to its first answer", name, first * 1e3
+                )
+                results.add_figure(
+                    "ms from execute to answer (median of 100)", name, median(times) * 1e3
+                )
+                results.add_figure(
+                    "MiB of memory, one user with a notebook",
+                    name,
+                    proportional_kib(all_roots(server)) / 1024,
+                )

@@ -71,7 +71,11 @@ def start(server: Server, command: list[str], *, folder: Path, cpu: int = 0, **o
     server.commands.append(" ".join(str(word) for word in command))
     server.processes.append(
         subprocess.Popen(
-            pinned(cpu, command), cwd=folder, stdout=log, stderr=log, start_new_session=True,
+            pinned(cpu, command),
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
             **options,
         )
     )
@@ -124,9 +128,7 @@ def perijove_app(server: Server, tools: Tools, folder: Path, app: str) -> None:
 
 
 def perijove_static(server: Server, tools: Tools, folder: Path, public: Path) -> None:
-    perijove(
-        server, tools, folder, f'[site]\nstatic = [{{ path = "/", folder = "{public}" }}]\n'
-    )
+    perijove(server, tools, folder, f'[site]\nstatic = [{{ path = "/", folder = "{public}" }}]\n')
 
 
 def perijove_proxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
@@ -155,8 +157,18 @@ http {{
 
 def nginx_gunicorn(server: Server, tools: Tools, folder: Path, app: str) -> None:
     sock = folder / "app.sock"
-    command = [tools.script("gunicorn"), "-w", "1", "-k", "sync", "-b", f"unix:{sock}",
-               "--chdir", str(SITES), f"{app}:application"]
+    command = [
+        tools.script("gunicorn"),
+        "-w",
+        "1",
+        "-k",
+        "sync",
+        "-b",
+        f"unix:{sock}",
+        "--chdir",
+        str(SITES),
+        f"{app}:application",
+    ]
     start(server, command, folder=folder)
     wait_for(sock)
     nginx(server, folder, f"location / {{ proxy_pass http://unix:{sock}; }}")
@@ -164,9 +176,21 @@ def nginx_gunicorn(server: Server, tools: Tools, folder: Path, app: str) -> None
 
 def nginx_uwsgi(server: Server, tools: Tools, folder: Path, app: str) -> None:
     sock = folder / "app.sock"
-    command = [tools.script("uwsgi"), "--master", "--processes", "1", "--socket", str(sock),
-               "--chdir", str(SITES), "--module", f"{app}:application", "--disable-logging",
-               "--virtualenv", str(tools.python.parent.parent)]
+    command = [
+        tools.script("uwsgi"),
+        "--master",
+        "--processes",
+        "1",
+        "--socket",
+        str(sock),
+        "--chdir",
+        str(SITES),
+        "--module",
+        f"{app}:application",
+        "--disable-logging",
+        "--virtualenv",
+        str(tools.python.parent.parent),
+    ]
     start(server, command, folder=folder)
     wait_for(sock)
     include = "/etc/nginx/uwsgi_params"
@@ -175,9 +199,23 @@ def nginx_uwsgi(server: Server, tools: Tools, folder: Path, app: str) -> None:
 
 def granian(server: Server, tools: Tools, folder: Path, app: str, threads: int = 1) -> None:
     host, _, port = server.address.partition(":")
-    command = [tools.script("granian"), "--interface", "wsgi", "--workers", "1",
-               "--blocking-threads", str(threads), "--host", host, "--port", port,
-               "--no-access-log", "--working-dir", str(SITES), f"{app}:application"]
+    command = [
+        tools.script("granian"),
+        "--interface",
+        "wsgi",
+        "--workers",
+        "1",
+        "--blocking-threads",
+        str(threads),
+        "--host",
+        host,
+        "--port",
+        port,
+        "--no-access-log",
+        "--working-dir",
+        str(SITES),
+        f"{app}:application",
+    ]
     start(server, command, folder=folder)
 
 
@@ -195,7 +233,8 @@ WEBSOCKET = (
 
 def nginx_proxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
     nginx(
-        server, folder,
+        server,
+        folder,
         'location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; }',
         extra=f"upstream up {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}",
     )
@@ -229,8 +268,21 @@ backend b
 def configurable_http_proxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
     host, _, port = server.address.partition(":")
     program = tools.node_modules / ".bin" / "configurable-http-proxy"
-    command = [str(program), "--ip", host, "--port", port, "--api-ip", "127.0.0.1", "--api-port",
-               str(free_port()), "--default-target", f"http://{upstream}", "--log-level", "error"]
+    command = [
+        str(program),
+        "--ip",
+        host,
+        "--port",
+        port,
+        "--api-ip",
+        "127.0.0.1",
+        "--api-port",
+        str(free_port()),
+        "--default-target",
+        f"http://{upstream}",
+        "--log-level",
+        "error",
+    ]
     start(server, command, folder=folder)
 
 

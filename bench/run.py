@@ -19,7 +19,7 @@ from pathlib import Path
 import peers
 from measure import http_load, proportional_kib, websocket_load
 from notebooks import measure_notebooks
-from peers import SITES, TREE, Tools, running
+from peers import TREE, Tools, running
 from table import Results
 
 HERE = Path(__file__).resolve().parent
@@ -38,14 +38,18 @@ class Bench:
         self.tools, self.rounds, self.seconds, self.folder = tools, rounds, seconds, folder
         self.results = Results()
 
-    def rounds_of(self, servers: dict[str, Make], measure: Callable[[str, peers.Server], None]) -> None:
+    def rounds_of(
+        self, servers: dict[str, Make], measure: Callable[[str, peers.Server], None]
+    ) -> None:
         """Starts every server afresh in every round, in an order of its own."""
         for round_number in range(self.rounds):
             order = list(servers)
             random.shuffle(order)
             for name in order:
                 log(f"round {round_number + 1}/{self.rounds}: {name}")
-                with running(servers[name], self.tools, self.folder / name.replace(" ", "-")) as server:
+                with running(
+                    servers[name], self.tools, self.folder / name.replace(" ", "-")
+                ) as server:
                     self.results.commands.setdefault(name, " ; ".join(server.commands))
                     measure(name, server)
 
@@ -123,8 +127,12 @@ class Bench:
                 for size, label in ((64, "64 B"), (65536, "64 KiB")):
                     for connections in (1, 32, 256):
                         sample = websocket_load(
-                            server.roots, load, server.address,
-                            size=size, connections=connections, seconds=self.seconds,
+                            server.roots,
+                            load,
+                            server.address,
+                            size=size,
+                            connections=connections,
+                            seconds=self.seconds,
                         )
                         workload = f"websocket echo {label}, {connections} connections"
                         self.results.add(workload, name, sample)
@@ -139,12 +147,15 @@ class Bench:
         before = proportional_kib(server.roots)
         holder = subprocess.Popen(
             ["taskset", "-c", "1", str(load), server.address, "/", str(count), "0", "60"],
-            stdout=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         try:
             holder.stdout.readline()
             grown = proportional_kib(server.roots) - before
-            self.results.add_figure("KiB of memory per idle websocket, of 2,000", name, grown / count)
+            self.results.add_figure(
+                "KiB of memory per idle websocket, of 2,000", name, grown / count
+            )
         finally:
             holder.kill()
             holder.wait()
@@ -155,7 +166,9 @@ class Bench:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", default=["wsgi", "static", "proxy", "websocket", "notebook"])
+    parser.add_argument(
+        "groups", nargs="*", default=["wsgi", "static", "proxy", "websocket", "notebook"]
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--perijove", type=Path, default=TREE / "target/release/perijove")

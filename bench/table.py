@@ -38,9 +38,12 @@ class Results:
     def markdown(self) -> str:
         lines = ["# Measurements", ""]
         for workload, servers in self.samples.items():
-            lines += [f"## {workload}", "",
-                      "| server | requests per CPU-second | µs CPU | requests/s | p99 ms | perijove is |",
-                      "| --- | ---: | ---: | ---: | ---: | ---: |"]
+            lines += [
+                f"## {workload}",
+                "",
+                "| server | requests per CPU-second | µs CPU | requests/s | p99 ms | perijove is |",
+                "| --- | ---: | ---: | ---: | ---: | ---: |",
+            ]
             ratios = self.ratios(workload)
             for server, samples in servers.items():
                 rate = self.per_cpu(workload, server)
@@ -55,11 +58,17 @@ class Results:
                 )
             lines.append("")
         for name, servers in self.figures.items():
-            lines += [f"## {name}", "", "| server | median | min | max | n |",
-                      "| --- | ---: | ---: | ---: | ---: |"]
+            lines += [
+                f"## {name}",
+                "",
+                "| server | median | min | max | n |",
+                "| --- | ---: | ---: | ---: | ---: |",
+            ]
             for server, values in servers.items():
-                lines.append(f"| {server} | {median(values):.2f} | {min(values):.2f} "
-                             f"| {max(values):.2f} | {len(values)} |")
+                lines.append(
+                    f"| {server} | {median(values):.2f} | {min(values):.2f} "
+                    f"| {max(values):.2f} | {len(values)} |"
+                )
             lines.append("")
         if self.commands:
             lines += ["## Command lines", ""]
@@ -69,5 +78,9 @@ class Results:
     def write(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "results.md").write_text(self.markdown())
-        raw = {w: {s: [vars(x) for x in xs] for s, xs in ss.items()} for w, ss in self.samples.items()}
-        (folder / "results.json").write_text(json.dumps({"loads": raw, "figures": self.figures}, indent=1))
+        raw = {
+            w: {s: [vars(x) for x in xs] for s, xs in ss.items()} for w, ss in self.samples.items()
+        }
+        (folder / "results.json").write_text(
+            json.dumps({"loads": raw, "figures": self.figures}, indent=1)
+        )

@@ -11,7 +11,5 @@ def application(environ, start_response):
         body = b"%d\n" % len(environ["wsgi.input"].read())
     else:
         body = b"Hello, World!"
-    start_response(
-        "200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
-    )
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
     return [body]

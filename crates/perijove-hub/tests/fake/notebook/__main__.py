@@ -27,7 +27,7 @@ def handle(connection):
     while True:
         line = file.readline().decode("latin-1")
         if not line:
-            return
+            return None
         method, target, _ = line.split(" ", 2)
         fields = {}
         while (field := file.readline().decode("latin-1").strip()) != "":

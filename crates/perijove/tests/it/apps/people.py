@@ -1,7 +1,8 @@
 """A site with people: a cookie says who they are, a file who may have a notebook."""
 
-from perijove.control import Control, ControlError
 from urllib.parse import parse_qs, quote, unquote
+
+from perijove.control import Control, ControlError
 
 
 def application(environ, start_response):

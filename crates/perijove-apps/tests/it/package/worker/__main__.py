@@ -21,7 +21,7 @@ def main():
     if behaviour == "fail":
         print("Traceback (most recent call last):\nImportError: no shop", file=sys.stderr)
         return 78
-    if behaviour == "crash" or behaviour == "crash once" and crashes_first():
+    if behaviour == "crash" or (behaviour == "crash once" and crashes_first()):
         print("no memory", file=sys.stderr)
         return 1
     if behaviour == "hang":
@@ -59,7 +59,7 @@ def serve(listener, start, behaviour):
 def answer_health(connection, stream, behaviour):
     header = stream.read(12)
     if header:
-        length, kind, id = struct.unpack("<IB3xI", header)
+        length, _, id = struct.unpack("<IB3xI", header)
         target = stream.read(length).split(b"GET\0\0")[1]
         is_well = behaviour != "unwell" and target[2:9] == b"/health"
         status = 204 if is_well else 503
