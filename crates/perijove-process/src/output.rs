@@ -3,7 +3,10 @@
 mod lines;
 mod tail;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
@@ -76,7 +79,8 @@ impl Output {
 
     fn line_came(&self, line: &str, source: &str) {
         let (request_id, line) = split_request_id(line);
-        tracing::info!(target: "perijove::output", source, request_id, "{line}");
+        let shown = on_one_line(line);
+        tracing::info!(target: "perijove::output", source, request_id, "{shown}");
         let mut shared = self.lock();
         shared.tail.push(line);
         let waiting = std::mem::take(&mut shared.waiting);
@@ -93,6 +97,12 @@ impl Output {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The log writes other control characters out by itself; a carriage return would let a line
+/// overwrite where it comes from.
+fn on_one_line(line: &str) -> Cow<'_, str> {
+    if line.contains('\r') { line.replace('\r', "\\r").into() } else { line.into() }
 }
 
 /// Lines of a worker that belong to a request begin with its id between 0x1e and 0x1f.
@@ -119,6 +129,12 @@ mod tests {
         check("\x1eno end", None, "\x1eno end");
         check("x\x1e1\x1f", None, "x\x1e1\x1f");
         check("", None, "");
+    }
+
+    #[test]
+    fn a_line_cannot_overwrite_where_it_comes_from() {
+        assert_eq!(on_one_line("50 %\r100 %"), "50 %\\r100 %");
+        assert_eq!(on_one_line("plain"), "plain");
     }
 
     #[tokio::test]
