@@ -93,10 +93,13 @@ test-all: test test-versions fuzz
 test-versions: installed
 	tests/versions $(WHEEL)/bin/perijove
 
+# cargo-fuzz wants a nightly compiler; RUSTC_BOOTSTRAP lets the stable one do.
 .PHONY: fuzz
+fuzz: export RUSTC_BOOTSTRAP = 1
 fuzz:
-	for target in $$(cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz list); do \
-	  (cd fuzz && RUSTC_BOOTSTRAP=1 cargo fuzz run "$$target" -- -max_total_time=$(SECONDS_OF_FUZZING)); \
+	command -v cargo-fuzz >/dev/null || cargo install --quiet --locked cargo-fuzz
+	cd fuzz; for target in $$(cargo fuzz list); do \
+	  cargo fuzz run "$$target" -- -max_total_time=$(SECONDS_OF_FUZZING); \
 	done
 
 .PHONY: bench

@@ -21,7 +21,7 @@ use relay::Relay;
 
 /// The upstream's half of an upgraded connection, in an answer of status 101.
 ///
-/// The connection writes the head of the 101, then awaits [`Tunnel::join`]. It counts the
+/// The connection writes the head of the 101, then awaits `Tunnel::join`. It counts the
 /// connection in the route's `Activity` and asks the route's guard again as often as the pass says.
 pub struct Tunnel {
     socket: Arc<Socket>,
