@@ -13,6 +13,29 @@ use super::{Asked, question};
 /// Names of fields with which answers may vary; more than any site needs.
 const MOST: usize = 32;
 
+/// What the names of fields hold by which proxies and programs say who somebody is: `X-Api-Key`,
+/// `X-Remote-User`, `Cf-Access-Jwt-Assertion`, `X-SSL-Client-S-DN`. Of each it is enough to be seen
+/// once too often: that costs a question.
+const NAMING: [&[u8]; 15] = [
+    b"account",
+    b"auth",
+    b"cert",
+    b"email",
+    b"identity",
+    b"jwt",
+    b"key",
+    b"login",
+    b"oidc",
+    b"principal",
+    b"session",
+    b"ssl",
+    b"tls",
+    b"token",
+    b"user",
+];
+/// Of browsers, and says nothing of who somebody is.
+const NOT_NAMING: [&[u8]; 2] = [b"sec-", b"user-agent"];
+
 /// A hash of all that a yes depends on; no secret can be read from it.
 pub(super) type Key = [u8; 32];
 
@@ -24,7 +47,8 @@ pub(super) struct Varying {
 }
 
 impl Varying {
-    /// Scheme, host, owner, method, cookies, authorization, address, and what `Vary` names.
+    /// Scheme, host, owner, method, cookies, authorization, address, whatever else may say who
+    /// somebody is, and what `Vary` names.
     pub(super) fn key(&self, asked: &Asked<'_>) -> Key {
         let Asked { head, client, owner, .. } = *asked;
         let mut hash = Sha256::new();
@@ -41,6 +65,12 @@ impl Varying {
         for name in ["cookie", "authorization"] {
             part_of_fields(head, name, &mut part);
         }
+        for (name, value) in head.fields().filter(|(name, _)| names_somebody(name)) {
+            part(name);
+            part(value);
+        }
+        // Behind the fields, whose number is not known.
+        part(b"");
         for name in self.names().iter() {
             part_of_fields(head, name, &mut part);
         }
@@ -67,6 +97,14 @@ impl Varying {
     fn names(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a field may say who somebody is. A site that decides by such a field should say so by
+/// `Vary`; one that does not must not have a yes for one person hold for the next.
+fn names_somebody(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    let holds = |part: &&[u8]| name.windows(part.len()).any(|window| window == *part);
+    NAMING.iter().any(holds) && !NOT_NAMING.iter().any(|out| name.starts_with(out))
 }
 
 /// All fields of that name, each with its length, after their number.

@@ -268,6 +268,17 @@ async fn a_yes_is_for_whom_it_was_said() {
     check_apart(&[], &[], "*", 2).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn fields_that_name_somebody_are_not_left_to_vary() {
+    for name in ["X-Api-Key", "X-Remote-User", "Cf-Access-Jwt-Assertion", "X-SSL-Client-S-DN"] {
+        check_apart(&[(name, "ada")], &[(name, "bob")], "", 2).await;
+        check_apart(&[(name, "ada")], &[], "", 2).await;
+    }
+    for name in ["User-Agent", "Sec-Fetch-User", "Traceparent", "X-Requested-With"] {
+        check_apart(&[(name, "1")], &[(name, "2")], "", 1).await;
+    }
+}
+
 /// What two requests are told that are put while neither has an answer, and how many questions that
 /// took.
 async fn at_once(answers: Vec<Option<Answer>>, a: &str, b: &str) -> (Vec<String>, usize) {
