@@ -35,6 +35,10 @@ log = logging.getLogger(__name__)
 #: open websocket within five.
 REMEMBERED = 4
 
+#: `Sec-Fetch-Site` of other sites' pages. A sibling below the same domain is one, too: it may be
+#: anybody's who has a name there.
+OTHERS = ("cross-site", "same-site")
+
 #: What the original's framework put into a context by itself; it says nothing about a launch here.
 FILLED_IN = frozenset(
     {
@@ -89,7 +93,7 @@ def shutdown_notebook(request: Any, username: str, name: str | None = None) -> N
     A page of another site may open a notebook by a link, but never end one.
     """
     _refuse_foreign(request)
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+    if request.headers.get("Sec-Fetch-Site") in OTHERS:
         raise HTTPForbidden("a notebook is shut down from a page of this site only")
     user = _somebody(username)
     try:
@@ -157,7 +161,7 @@ def _refuse_foreign(request: Any) -> None:
     is_followed = (
         headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
     )
-    is_foreign = site == "cross-site" and not is_followed
+    is_foreign = site in OTHERS and not is_followed
     if request.method not in ("GET", "HEAD") and site not in ("same-origin", "none"):
         is_foreign |= headers.get("Origin") not in (None, request.host_url)
     if is_foreign:

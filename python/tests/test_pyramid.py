@@ -27,6 +27,8 @@ FOLLOWED = {
     "Sec-Fetch-Dest": "document",
 }
 FRAMED = {**FOLLOWED, "Sec-Fetch-Dest": "iframe"}
+# A name below the same domain may be anybody's.
+SIBLING = {"Sec-Fetch-Site": "same-site"}
 OWN = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty"}
 
 
@@ -118,6 +120,8 @@ def test_nobody_gets_nothing(function: Any, nobody: Any, site: Any, control: Fak
         ("GET", FOLLOWED, True, False),
         ("GET", FOREIGN, False, False),
         ("GET", FRAMED, False, False),
+        ("GET", {**FOREIGN, **SIBLING}, False, False),
+        ("GET", {**FOLLOWED, **SIBLING}, True, False),
         ("POST", {"Origin": "http://localhost"}, True, True),
         ("POST", {"Origin": "http://localhost:81"}, False, False),
         ("POST", {"Origin": "https://localhost", **OWN}, True, True),

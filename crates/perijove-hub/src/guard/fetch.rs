@@ -54,7 +54,9 @@ pub(super) fn judge(fetch: &Fetch<'_>, allowed: &[String]) -> Result<(), &'stati
     if fetch.is_change && !is_change_allowed(fetch, origin.is_some(), is_allowed) {
         return Err("a change needs the Origin of this site");
     }
-    if fetch.site == Some(b"cross-site") && !is_visit(fetch) && !(origin.is_some() && is_allowed) {
+    // A sibling below the same domain is another site, too: it may be anybody's with a name there.
+    let is_foreign = matches!(fetch.site, Some(b"cross-site" | b"same-site"));
+    if is_foreign && !is_visit(fetch) && !(origin.is_some() && is_allowed) {
         return Err("another site may link here, not load from here");
     }
     Ok(())
@@ -151,7 +153,11 @@ mod tests {
         check(site("cross-site", frame), false);
         check(site("cross-site", image), false);
         check(site("cross-site", GET), false);
-        check(site("cross-site", Fetch { is_change: true, ..visit }), false);
+        check(site("cross-site", Fetch { is_change: true, ..visit.clone() }), false);
+        check(site("same-site", GET), false);
+        check(site("same-site", Fetch { destination: Some(b"iframe"), ..visit.clone() }), false);
+        check(from("https://friend.example", site("same-site", GET)), true);
+        check(site("same-site", visit), true);
         check(from("https://friend.example", site("cross-site", POST)), true);
     }
 }
