@@ -60,6 +60,7 @@ pub(crate) enum Unfinished {
     NotStarted,
     /// So many bytes of the announced length are missing.
     Short(u64),
+    Ended,
     Unmet(Unmet),
 }
 

@@ -175,7 +175,9 @@ impl Exchange {
         if state.has_ended {
             return Arrived::End;
         }
-        if self.is_cancelled() { Arrived::CutOff } else { Arrived::Nothing }
+        // After the answer, the id may be another request's: nothing is asked for by it any more.
+        let is_over = self.is_cancelled() || state.is_finished;
+        if is_over { Arrived::CutOff } else { Arrived::Nothing }
     }
 
     /// Asks for more of the body, unless enough has been asked for.
@@ -183,7 +185,7 @@ impl Exchange {
         let more = {
             let mut state = lock(&self.state);
             let wanted = state.missing.map_or(WINDOW, |missing| missing.min(WINDOW));
-            if state.has_ended || state.asked > wanted / 2 {
+            if state.has_ended || state.is_finished || state.asked > wanted / 2 {
                 return;
             }
             let more = wanted - state.asked;
@@ -228,6 +230,7 @@ impl Exchange {
         let mut state = lock(&self.state);
         state.is_finished = true;
         state.arrived.clear();
+        state.wake();
     }
 
     /// Names a thread that is to be woken when something changes.

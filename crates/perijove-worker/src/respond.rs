@@ -241,6 +241,9 @@ pub(crate) fn raise_unfinished(unfinished: Unfinished) -> PyErr {
         Unfinished::Short(missing) => PyRuntimeError::new_err(format!(
             "the application sent {missing} bytes less than its Content-Length says"
         )),
+        Unfinished::Ended => {
+            PyRuntimeError::new_err("the application wrote to an answer that has ended")
+        }
         Unfinished::Unmet(Unmet::Cancelled) => {
             PyBrokenPipeError::new_err("nobody waits for this answer any more")
         }

@@ -248,3 +248,13 @@ def test_many_files_at_once_are_not_mixed_up(serve: Serve) -> None:
         assert file is not None
         assert file[1:] == (start, 4096 - start)
         assert os.pread(file[0], 1, start) == bytes([start])
+
+
+def test_what_is_kept_of_a_request_is_of_no_use_after_it(serve: Serve) -> None:
+    """By then its id may be another request's."""
+    connection = serve("answers")
+    kept = connection.send("POST", "/keep", body=b"x" * 300_000, hold=True)
+    assert connection.wait(kept).text == "kept"
+    answer = connection.fetch("GET", "/use-kept")
+    assert answer.text == "RuntimeError ConnectionResetError"
+    assert connection.answers[kept].frames == ["RESPONSE"]

@@ -25,7 +25,7 @@ impl Answer {
             if self.exchange.is_cancelled() {
                 return Err(Unmet::Cancelled.into());
             }
-            match self.send_some(py, rest, is_last) {
+            match self.send_some(py, rest, is_last)? {
                 Some([]) => break,
                 Some(after) => rest = after,
                 None => self.wait_for(py, || self.exchange.has_credit())?,
@@ -57,15 +57,24 @@ impl Answer {
     }
 
     /// Sends one frame. What of the body is left; `None` when there is no credit.
-    fn send_some<'a>(&self, py: Python<'_>, body: &'a [u8], is_last: bool) -> Option<&'a [u8]> {
+    fn send_some<'a>(
+        &self,
+        py: Python<'_>,
+        body: &'a [u8],
+        is_last: bool,
+    ) -> Result<Option<&'a [u8]>, Unfinished> {
         let mut state = lock(&self.state);
+        // An application may keep `write`. By then the id may be another request's.
+        if state.stage == Stage::Ended {
+            return Err(Unfinished::Ended);
+        }
         let is_first = state.stage == Stage::Started;
         let room = if is_first { frames::room_beside(&state.head.fields) } else { LARGEST };
         let count = self.exchange.spend(body.len().min(room));
         if count == 0 && !body.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let (now, after) = body.split_at_checked(count)?;
+        let (now, after) = body.split_at_checked(count).unwrap_or((body, b""));
         let is_last = is_last && after.is_empty();
         if let Some(left) = &mut state.left {
             *left = left.saturating_sub(count as u64);
@@ -82,7 +91,7 @@ impl Answer {
                 });
             }
         }
-        Some(after)
+        Ok(Some(after))
     }
 
     /// Writes a frame. When its body is long, only the frame's head is made, to be sent with the

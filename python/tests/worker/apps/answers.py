@@ -332,3 +332,25 @@ def file_closed(environ, start_response):
             super().close()
 
     return environ["wsgi.file_wrapper"](Told(b"told"))
+
+
+KEPT = {}
+
+
+@view("/keep")
+def keep(environ, start_response):
+    KEPT["write"] = start_response("200 OK", [("Content-Type", "text/plain")])
+    KEPT["input"] = environ["wsgi.input"]
+    return iter([b"kept"])
+
+
+@view("/use-kept")
+def use_kept(_environ, start_response):
+    said = []
+    for use in (lambda: KEPT["write"](b"of another request"), KEPT["input"].read):
+        try:
+            said.append(f"{use()!r}")
+        except Exception as error:
+            said.append(type(error).__name__)
+    plain(start_response)
+    return [" ".join(said).encode()]
