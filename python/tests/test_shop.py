@@ -52,6 +52,12 @@ def test_everybody_sees_the_figures(app: Any) -> None:
     assert "http" not in re.sub(r'xmlns="[^"]*"', "", page.text)
 
 
+@pytest.mark.parametrize("path", ["/%ff", "/notebook/%ff/lab", "/login?next=%ff"])
+def test_what_is_no_text_is_a_bad_request(path: str, app: Any) -> None:
+    answer = Visitor(app).get(path)
+    assert (answer.status_int, "cannot be read" in answer.text) == (400, True)
+
+
 @pytest.mark.parametrize("path", ["/orders", "/orders/17", "/shell1", "/notebook/user/lab"])
 def test_strangers_are_asked_to_sign_in_and_led_back(path: str, app: Any) -> None:
     stranger = Visitor(app)

@@ -7,6 +7,7 @@ from typing import Any
 
 from perijove.control import Control, ControlError, Notebook
 from pyramid.httpexceptions import (
+    HTTPBadRequest,
     HTTPError,
     HTTPForbidden,
     HTTPNotFound,
@@ -100,6 +101,12 @@ def forbidden(error: Any, request: Any) -> Any:
 def failed(error: Any, request: Any) -> Any:
     """Whatever went wrong, in the site's own clothes."""
     return _told(error, request, error.detail or error.explanation)
+
+
+@exception_view_config(UnicodeDecodeError, renderer="templates/error.jinja2")
+def unreadable(_error: Any, request: Any) -> Any:
+    """A path or a form that is not UTF-8: the visitor's mistake, not the site's."""
+    return _told(HTTPBadRequest(), request, "this address, or what was sent, cannot be read")
 
 
 def _told(error: Any, request: Any, reason: str) -> dict[str, Any]:
