@@ -109,8 +109,11 @@ impl Flow {
         let count = match step {
             Poll::Ready(count) => count?,
             Poll::Pending => {
-                self.is_bulk = self.burst >= BULK;
-                self.burst = 0;
+                // Without a burst the other direction woke us, which says nothing about this one.
+                if self.burst > 0 {
+                    self.is_bulk = self.burst >= BULK;
+                    self.burst = 0;
+                }
                 self.give_back();
                 return Ok(Poll::Pending);
             }
