@@ -40,7 +40,8 @@ pub struct Config {
     pub allow_origin: Vec<String>,
     /// All that a notebook inherits, beside what it needs to run.
     pub environment: BTreeMap<String, String>,
-    /// Whether notebooks may be used by plain HTTP from beyond this machine.
+    /// Whether notebooks may be used by plain HTTP from beyond this machine, or under a name that
+    /// is not this machine's own (`localhost`, `127.0.0.1`).
     pub insecure: bool,
 
     // Known names whose time has not come: they are refused by name instead of being ignored.

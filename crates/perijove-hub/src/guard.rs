@@ -5,12 +5,13 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use perijove_gateway::{Guard, Head, Pass, Question, Response, Verdict};
+use perijove_gateway::{Guard, Head, Pass, Question, Response, Scheme, Verdict};
 
 use crate::{
     authority::{Asked, Authority, Word},
     config::Plan,
     core::Core,
+    origin::{Origin, is_this_machine},
     pages,
     user::User,
 };
@@ -103,10 +104,24 @@ fn respell(head: &Head, target: &address::Respelled) -> Verdict {
     Verdict::Reroute(Bytes::copy_from_slice(target.target.as_bytes()))
 }
 
+/// Whether a host is that of an origin in the configuration.
+fn is_listed(plan: &Plan, host: &str) -> bool {
+    let origins = ["http", "https"].map(|scheme| Origin::new(scheme, host));
+    origins.iter().flatten().any(|origin| plan.allow_origin.contains(&origin.to_string()))
+}
+
 fn check_manners(plan: &Plan, question: Question<'_>) -> Result<(), Response> {
     let Question { head, client, .. } = question;
     if client.is_exposed() && !plan.insecure {
         return Err(pages::in_the_clear(head));
+    }
+    // Anybody can bind a name of theirs to this machine; by HTTPS it would not get far.
+    let is_known = client.scheme == Scheme::Https
+        || client.address.is_none()
+        || is_this_machine(&client.host)
+        || is_listed(plan, &client.host);
+    if !is_known && !plan.insecure {
+        return Err(pages::not_by_that_name(head, client.port));
     }
     let fetch = Fetch::read(head, client);
     judge(&fetch, &plan.allow_origin).map_err(|reason| pages::foreign(head, reason))

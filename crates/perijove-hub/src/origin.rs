@@ -1,6 +1,6 @@
 //! Origins of web pages (RFC 6454), as browsers write them.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 /// Scheme, host and port of a page, in the one spelling that browsers use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,22 @@ impl Origin {
     }
 }
 
+/// Whether a host, with or without a port, can only mean the machine that the browser runs on: no
+/// name that somebody else could have bound to its address.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => name,
+        _ => host,
+    };
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        return address.to_canonical().is_loopback();
+    }
+    // RFC 6761 6.3.
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.host)
@@ -44,7 +60,7 @@ impl fmt::Display for Origin {
 
 #[cfg(test)]
 mod tests {
-    use super::Origin;
+    use super::{Origin, is_this_machine};
 
     fn check(text: &str, expected: Option<&str>) {
         let read = Origin::parse(text.as_bytes()).map(|origin| origin.to_string());
@@ -64,5 +80,26 @@ mod tests {
         check("https://a/b", None);
         check("https://user@a", None);
         check("chrome-extension://abc", None);
+    }
+
+    #[test]
+    fn this_machine_has_few_names() {
+        let check = |host, expected| assert_eq!(is_this_machine(host), expected, "{host}");
+        check("localhost", true);
+        check("LOCALHOST:8000", true);
+        check("localhost.", true);
+        check("a.localhost:80", true);
+        check("127.0.0.1:8000", true);
+        check("127.9.9.9", true);
+        check("[::1]", true);
+        check("[::1]:8000", true);
+        check("[::ffff:127.0.0.1]:8000", true);
+        check("192.0.2.1:8000", false);
+        check("[2001:db8::1]:8000", false);
+        check("evil.example:8000", false);
+        check("localhost.evil.example", false);
+        check("evillocalhost", false);
+        check("127.0.0.1.evil.example", false);
+        check("", false);
     }
 }

@@ -16,7 +16,7 @@ use crate::{
 mod events;
 mod render;
 
-pub(crate) use render::{foreign, in_the_clear, no_word, not_yours};
+pub(crate) use render::{foreign, in_the_clear, no_word, not_by_that_name, not_yours};
 
 use render::{absent, error, failed, progress, too_many};
 

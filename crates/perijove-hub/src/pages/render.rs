@@ -79,6 +79,24 @@ pub(crate) fn in_the_clear(head: &Head) -> Response {
     )
 }
 
+/// Plain HTTP on this machine, but under a name that may be anybody's.
+pub(crate) fn not_by_that_name(head: &Head, port: u16) -> Response {
+    let hint = format!(
+        "Open http://localhost:{port} or the site by https. A proxy in front must be among the \
+         `trusted-proxies` of perijove.toml."
+    );
+    message(
+        head,
+        &Message {
+            status: 403,
+            title: "Not by that name",
+            text: "By plain HTTP, notebooks are for this machine alone, under its own name.",
+            hint: &hint,
+            back: None,
+        },
+    )
+}
+
 /// A request that another site has caused.
 pub(crate) fn foreign(head: &Head, reason: &str) -> Response {
     message(

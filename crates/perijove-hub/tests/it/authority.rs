@@ -205,6 +205,33 @@ async fn plain_http_stays_on_this_machine() {
     check(&world, "GET", &from("192.0.2.7", "http"), 200).await;
 }
 
+/// A page of `evil.example` whose name was bound to this machine after it was loaded: for the
+/// browser, it is of the same origin as whatever listens here under that name.
+#[tokio::test]
+async fn plain_http_knows_this_machine_by_its_own_names_only() {
+    let mut world = World::new().await;
+    world.launch("ada", json!({})).await;
+    let port = world.address.rsplit_once(':').unwrap().1.to_owned();
+    let evil = format!("evil.example:{port}");
+    check(&world, "GET", &[("Host", &evil)], 403).await;
+    let origin = format!("http://{evil}");
+    check(&world, "POST", &[("Host", &evil), ("Origin", &origin)], 403).await;
+    let fields = [("Host", evil.as_str()), ("Origin", &origin), ("Cookie", "session=ada")];
+    let opened = websocket(&world.address, "/notebook/ada/socket", &fields).await;
+    assert_eq!(opened.map(drop), Err(403));
+    check(&world, "GET", &[("Host", &format!("localhost:{port}"))], 200).await;
+    check(&world, "GET", &[("Host", "evil.example.localhost.")], 200).await;
+    world.kill();
+    world.wants("notebook", json!({"insecure": true}));
+    world.revive().await;
+    check(&world, "GET", &[("Host", &evil)], 200).await;
+    world.kill();
+    world.wants("notebook", json!({"allow-origin": ["https://site.example"]}));
+    world.revive().await;
+    check(&world, "GET", &[("Host", "site.example")], 200).await;
+    check(&world, "GET", &[("Host", &evil)], 403).await;
+}
+
 #[tokio::test]
 async fn other_spellings_lead_to_the_one() {
     let world = World::with(json!({"site-paths": ["shutdown"]})).await;
