@@ -28,6 +28,7 @@ mod listen;
 mod message;
 #[cfg(not(target_os = "linux"))]
 mod portable;
+mod private;
 mod proxy;
 mod redirect;
 mod request;

@@ -8,7 +8,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Body, Client, Head, Pass, Question, Request, Response, Route, Service, ServiceRequest, Target,
-    Tunnel, Verdict, body, clock, connection::Door, error::Fault, proxy, routes::Found,
+    Tunnel, Verdict, body, clock, connection::Door, error::Fault, private::keep_private, proxy,
+    routes::Found,
 };
 
 /// A body that a service reads is no longer than this.
@@ -79,6 +80,9 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Target::Redirect { status, location } => Response::redirect(*status, location),
     };
     let mut answer = clean(answer);
+    if route.guard.is_some() {
+        keep_private(&mut answer.fields);
+    }
     answer.fields.extend(&pass.fields);
     Ok(match std::mem::take(&mut answer.body) {
         Body::Tunnel(tunnel) => {

@@ -135,6 +135,21 @@ async fn the_sites_cookies_are_the_sites_after_a_restart_too() {
 }
 
 #[tokio::test]
+async fn no_cache_on_the_way_keeps_what_is_somebodys() {
+    let world = World::new().await;
+    world.launch("ada", json!({})).await;
+    for path in ["request", "cached", "-/start"] {
+        let answer = world.get("ada", &format!("/notebook/ada/{path}")).await;
+        let kept = answer.all("cache-control").join(", ");
+        assert!(kept.contains("private") || kept.contains("no-store"), "{path}: {kept}");
+        assert!(!kept.contains("public"), "{path}: {kept}");
+    }
+    // A no is the site's own to tell about.
+    let no = world.fetch("GET", "/notebook/ada/request", &[]).await;
+    assert_eq!(no.field("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
 async fn cookies_of_the_site_reach_the_browser() {
     let world = World::new().await;
     world.launch("ada", json!({})).await;

@@ -48,6 +48,8 @@ def handle(connection):
             answer = json.dumps(dict(os.environ)).encode()
         elif path == "cookie":
             extra = b"Set-Cookie: own=1; Path=/\r\nSet-Cookie: session=stolen; Path=/\r\n"
+        elif path == "cached":
+            extra = b"Cache-Control: public, max-age=31536000\r\n"
         elif path == "exit":
             os.kill(os.getpid(), signal.SIGKILL)
         elif path is not None and path.startswith("request"):
