@@ -86,7 +86,19 @@ installed: wheel $(TEST)/ready
 
 # What takes longer than a change should wait for.
 .PHONY: test-all
-test-all: test test-versions fuzz
+test-all: test test-versions test-sdist fuzz
+
+# Whoever has no wheel for their machine builds one from the source distribution.
+.PHONY: test-sdist
+test-sdist: export PATH := $(CURDIR)/$(TOOLS)/bin:$(PATH)
+test-sdist: needs-build $(TOOLS)/ready
+	rm -rf target/sdist && mkdir -p target/sdist python/perijove.data
+	maturin sdist --out target/sdist
+	CARGO_TARGET_DIR="$$PWD/target/wheel" $(TOOLS)/bin/python -m pip wheel --quiet --no-deps \
+	  --no-build-isolation --wheel-dir target/sdist target/sdist/perijove-*.tar.gz
+	$(PYTHON) -m venv --clear --without-pip target/sdist/venv
+	$(TOOLS)/bin/python -m pip --python target/sdist/venv/bin/python install --quiet --no-deps target/sdist/*.whl
+	tests/versions target/sdist/venv/bin/perijove
 
 # One extension module serves every CPython from 3.10 on: with each that this machine has.
 .PHONY: test-versions
