@@ -172,7 +172,7 @@ $(TOOLS)/ready: requirements/tools.txt | needs-build
 # Locks the Python dependencies anew, for every Python from 3.10 on.
 .PHONY: locks
 locks: $(TOOLS)/ready
-	for name in requirements/tools requirements/test examples/pyramid-site/requirements; do \
+	for name in requirements/tools requirements/test examples/pyramid-site/requirements bench/requirements; do \
 	  $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
 	    --no-annotate --custom-compile-command "make locks" $$name.in --output-file $$name.txt; \
 	done

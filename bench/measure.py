@@ -97,6 +97,8 @@ def http_load(
     if not found:
         raise RuntimeError(f"wrk failed at {url}: {out.stdout}{out.stderr}")
     errors = sum(int(n) for n in re.findall(r"Non-2xx or 3xx responses: (\d+)", out.stdout))
+    if lost := re.search(r"Socket errors: (.*)", out.stdout):
+        errors += sum(int(n) for n in re.findall(r"\d+", lost[1]))
     p99 = re.search(r"99%\s+([\d.]+)(us|ms|s)", out.stdout)
     scale = {"us": 1e-3, "ms": 1.0, "s": 1e3}
     p99_ms = float(p99[1]) * scale[p99[2]] if p99 else None

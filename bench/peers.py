@@ -1,116 +1,11 @@
-"""The servers that are measured: how each is started, on one CPU, with everyone's access log off."""
+"""The servers that several groups measure, each with its access log off."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from measure import free_port, pinned
-
-HERE = Path(__file__).resolve().parent
-TREE = HERE.parent
-SITES = HERE / "sites"
-
-
-@dataclass
-class Server:
-    """A running server: its address and the processes whose CPU counts as its own."""
-
-    address: str
-    folder: Path
-    processes: list[subprocess.Popen] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.address}"
-
-    @property
-    def roots(self) -> list[int]:
-        return [process.pid for process in self.processes]
-
-
-@dataclass
-class Tools:
-    """Where the programs are that are compared."""
-
-    perijove: Path
-    python: Path
-    node_modules: Path | None = None
-
-    def script(self, name: str) -> str:
-        return str(self.python.parent / name)
-
-
-def wait_for(address: str | Path, seconds: float = 20) -> None:
-    """Until something accepts connections there."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        with contextlib.suppress(OSError):
-            if isinstance(address, Path):
-                with socket.socket(socket.AF_UNIX) as probe:
-                    probe.connect(str(address))
-            else:
-                host, _, port = address.rpartition(":")
-                socket.create_connection((host, int(port)), 1).close()
-            return
-        time.sleep(0.02)
-    raise TimeoutError(f"nothing answers at {address}")
-
-
-def start(server: Server, command: list[str], *, folder: Path, cpu: int = 0, **options) -> None:
-    log = (folder / "log").open("ab")
-    server.commands.append(" ".join(str(word) for word in command))
-    server.processes.append(
-        subprocess.Popen(
-            pinned(cpu, command),
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            **options,
-        )
-    )
-
-
-def stop(server: Server) -> None:
-    for process in reversed(server.processes):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    for process in server.processes:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@contextlib.contextmanager
-def running(make, tools: Tools, folder: Path, **settings) -> Iterator[Server]:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    server = Server(f"127.0.0.1:{free_port()}", folder)
-    try:
-        make(server, tools, folder, **settings)
-        wait_for(server.address)
-        yield server
-    except Exception:
-        with contextlib.suppress(OSError):
-            print((folder / "log").read_text()[-2000:])
-        raise
-    finally:
-        stop(server)
-
-
-# ---- the site's own servers -------------------------------------------------------------------
+from measure import free_port
+from servers import SITES, Server, Tools, start
 
 
 def perijove(server: Server, tools: Tools, folder: Path, text: str) -> None:
@@ -125,10 +20,6 @@ def perijove(server: Server, tools: Tools, folder: Path, text: str) -> None:
 def perijove_app(server: Server, tools: Tools, folder: Path, app: str) -> None:
     text = f'[site]\nroot = "{SITES}"\napp = "{app}:application"\nworkers = 1\npython = "{tools.python}"\n'
     perijove(server, tools, folder, text)
-
-
-def perijove_static(server: Server, tools: Tools, folder: Path, public: Path) -> None:
-    perijove(server, tools, folder, f'[site]\nstatic = [{{ path = "/", folder = "{public}" }}]\n')
 
 
 def perijove_proxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
@@ -153,95 +44,6 @@ http {{
 """
     (folder / "nginx.conf").write_text(text)
     start(server, ["nginx", "-c", f"{folder}/nginx.conf"], folder=folder, cpu=cpu)
-
-
-def nginx_gunicorn(server: Server, tools: Tools, folder: Path, app: str) -> None:
-    sock = folder / "app.sock"
-    command = [
-        tools.script("gunicorn"),
-        "-w",
-        "1",
-        "-k",
-        "sync",
-        "-b",
-        f"unix:{sock}",
-        "--chdir",
-        str(SITES),
-        f"{app}:application",
-    ]
-    start(server, command, folder=folder)
-    wait_for(sock)
-    nginx(server, folder, f"location / {{ proxy_pass http://unix:{sock}; }}")
-
-
-def nginx_uwsgi(server: Server, tools: Tools, folder: Path, app: str) -> None:
-    sock = folder / "app.sock"
-    command = [
-        tools.script("uwsgi"),
-        "--master",
-        "--processes",
-        "1",
-        "--socket",
-        str(sock),
-        "--chdir",
-        str(SITES),
-        "--module",
-        f"{app}:application",
-        "--disable-logging",
-        "--virtualenv",
-        str(tools.python.parent.parent),
-    ]
-    start(server, command, folder=folder)
-    wait_for(sock)
-    include = "/etc/nginx/uwsgi_params"
-    nginx(server, folder, f"location / {{ include {include}; uwsgi_pass unix:{sock}; }}")
-
-
-def granian(server: Server, tools: Tools, folder: Path, app: str, threads: int = 1) -> None:
-    host, _, port = server.address.partition(":")
-    command = [
-        tools.script("granian"),
-        "--interface",
-        "wsgi",
-        "--workers",
-        "1",
-        "--blocking-threads",
-        str(threads),
-        "--host",
-        host,
-        "--port",
-        port,
-        "--no-access-log",
-        "--working-dir",
-        str(SITES),
-        f"{app}:application",
-    ]
-    start(server, command, folder=folder)
-
-
-def nginx_static(server: Server, tools: Tools, folder: Path, public: Path) -> None:
-    nginx(server, folder, f"root {public};")
-
-
-# ---- what stands in front of something else ------------------------------------------------------
-
-WEBSOCKET = (
-    "proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; "
-    'proxy_set_header Connection "upgrade"; proxy_read_timeout 1d;'
-)
-
-
-def nginx_proxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
-    nginx(
-        server,
-        folder,
-        'location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; }',
-        extra=f"upstream up {{ server {upstream}; keepalive 64; keepalive_requests 100000000; }}",
-    )
-
-
-def nginx_websocket(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
-    nginx(server, folder, f"location / {{ proxy_pass http://{upstream}; {WEBSOCKET} }}")
 
 
 def haproxy(server: Server, tools: Tools, folder: Path, upstream: str) -> None:
@@ -284,16 +86,3 @@ def configurable_http_proxy(server: Server, tools: Tools, folder: Path, upstream
         "error",
     ]
     start(server, command, folder=folder)
-
-
-# ---- what stands behind -----------------------------------------------------------------------
-
-
-def small_upstream(server: Server, tools: Tools, folder: Path) -> None:
-    """1 KiB for everything, from nginx on the other CPU."""
-    (folder / "index.html").write_text("x" * 1024)
-    nginx(server, folder, f"root {folder}; location / {{ try_files /index.html =404; }}", cpu=1)
-
-
-def websocket_echo(server: Server, tools: Tools, folder: Path, program: Path) -> None:
-    start(server, [str(program), server.address], folder=folder, cpu=1)

@@ -15,7 +15,7 @@ class Results:
     def __init__(self) -> None:
         self.samples: dict[str, dict[str, list[Sample]]] = {}
         self.figures: dict[str, dict[str, list[float]]] = {}
-        self.commands: dict[str, str] = {}
+        self.commands: dict[str, dict[str, list[str]]] = {}
 
     def add(self, workload: str, server: str, sample: Sample) -> None:
         self.samples.setdefault(workload, {}).setdefault(server, []).append(sample)
@@ -23,6 +23,10 @@ class Results:
     def add_figure(self, name: str, server: str, value: float) -> None:
         """A figure that is no load: milliseconds or KiB, as its name says."""
         self.figures.setdefault(name, {}).setdefault(server, []).append(value)
+
+    def add_commands(self, group: str, server: str, commands: list[str]) -> None:
+        """How a server was started, the first time it was: its site and port differ later."""
+        self.commands.setdefault(group, {}).setdefault(server, commands)
 
     def per_cpu(self, workload: str, server: str) -> float:
         return median(s.per_cpu_second for s in self.samples[workload][server])
@@ -70,9 +74,10 @@ class Results:
                     f"| {max(values):.2f} | {len(values)} |"
                 )
             lines.append("")
-        if self.commands:
-            lines += ["## Command lines", ""]
-            lines += [f"- {server}: `{command}`" for server, command in self.commands.items()]
+        lines += ["## Command lines", ""]
+        for group, servers in self.commands.items():
+            for server, commands in servers.items():
+                lines.append(f"- {group}, {server}: " + ", ".join(f"`{it}`" for it in commands))
         return "\n".join(lines) + "\n"
 
     def write(self, folder: Path) -> None:

@@ -16,8 +16,9 @@ from statistics import median
 
 import peers
 from measure import free_port, proportional_kib
-from peers import SITES, Server, Tools, running
-from table import Results
+from servers import SITES, Server, Tools, running, start
+
+from bench import Bench
 
 EXECUTIONS = 100
 
@@ -143,9 +144,7 @@ c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes":
     ["admin:users", "admin:servers", "access:servers"]}}]
 """)
     environment = os.environ | {"PATH": f"{tools.python.parent}:{os.environ['PATH']}"}
-    peers.start(
-        server, [tools.script("jupyterhub"), "-f", "config.py"], folder=folder, env=environment
-    )
+    start(server, [tools.script("jupyterhub"), "-f", "config.py"], folder=folder, env=environment)
 
 
 def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
@@ -160,7 +159,7 @@ def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
         f"--port={port}",
         f"--ServerApp.root_dir={folder}",
     ]
-    peers.start(server, command, folder=folder, env=environment)
+    start(server, command, folder=folder, env=environment)
 
 
 @contextlib.contextmanager
@@ -229,24 +228,23 @@ WAYS = {
 }
 
 
-def measure_notebooks(tools: Tools, results: Results, folder: Path, rounds: int) -> None:
-    for _ in range(rounds):
+def run(bench: Bench) -> None:
+    for _ in range(bench.rounds):
         for name, (make, click) in WAYS.items():
             with (
-                running(make, tools, folder / "notebook") as server,
+                running(make, bench.tools, bench.folder / "notebook") as server,
                 click(server) as (jupyter, ready),
             ):
-                if make is not jupyter_on_tcp:
-                    results.add_figure("ms from click to ready notebook", name, ready * 1e3)
-                first, times = jupyter.execute_times()
-                results.add_figure(
-                    "ms from POST of a kernel to its first answer", name, first * 1e3
-                )
-                results.add_figure(
-                    "ms from execute to answer (median of 100)", name, median(times) * 1e3
-                )
-                results.add_figure(
-                    "MiB of memory, one user with a notebook",
-                    name,
-                    proportional_kib(all_roots(server)) / 1024,
-                )
+                bench.note_commands(name, server)
+                figures(bench, name, server, jupyter, ready)
+
+
+def figures(bench: Bench, name: str, server: Server, jupyter: Jupyter, ready: float) -> None:
+    add = bench.results.add_figure
+    if WAYS[name][0] is not jupyter_on_tcp:
+        add("ms from click to ready notebook", name, ready * 1e3)
+    first, times = jupyter.execute_times()
+    add("ms from POST of a kernel to its first answer", name, first * 1e3)
+    add("ms from execute to answer (median of 100)", name, median(times) * 1e3)
+    memory = proportional_kib(all_roots(server)) / 1024
+    add("MiB of memory, one user with a notebook", name, memory)
