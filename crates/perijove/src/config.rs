@@ -50,7 +50,7 @@ pub struct Config {
     pub tls: Option<Tls>,
     pub site: Site,
     pub notebook: perijove_hub::Config,
-    /// Further paths that are served by programs elsewhere.
+    /// Paths with something of their own: applications, programs elsewhere, files, redirects.
     pub route: Vec<Route>,
 }
 

@@ -15,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use perijove_apps::App;
 use perijove_gateway::{AccessLog, Gateway, Routes, Tls, UpstreamId, Upstreams};
 use perijove_hub::Hub;
 use tokio::{runtime, sync::mpsc, time::timeout};
@@ -41,6 +40,7 @@ mod reload;
 mod routes;
 mod status;
 
+use application::Applications;
 use status::Board;
 
 /// Wishes that may wait while another is fulfilled.
@@ -171,7 +171,7 @@ struct Site {
     upstreams: Option<Arc<Upstreams>>,
     /// The site that runs elsewhere.
     elsewhere: Option<UpstreamId>,
-    app: Option<App>,
+    applications: Applications,
     hub: Option<Arc<Hub>>,
     tls: Option<Arc<Tls>>,
     access_log: Option<AccessLog>,
@@ -209,15 +209,15 @@ impl Site {
         let gateway = open.bind()?;
         redirect::fill(&redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
-        let placed = routes::place(&routes, routes::all(&plan, upstreams.as_ref()));
         let hub = open_hub(&source, &plan, &routes, upstreams.clone()).await?;
         let board = Arc::new(Board::new(&plan, upstreams.clone()));
         let notebooks = hub.as_ref().map(|hub| hub.service());
         let told = Arc::clone(&board);
         let status = Arc::new(move || told.tell());
         Control::new(secret, intents, status, notebooks).serve_on(&control_routes);
-        let app = application::start(&source, &plan, upstreams.as_ref(), tracker).await?;
-        board.watch(app.clone());
+        let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
+        board.watch(&applications);
+        let placed = routes::place(&routes, routes::all(&plan, upstreams.as_ref(), &applications));
         let site = Self {
             source,
             plan,
@@ -225,7 +225,7 @@ impl Site {
             placed,
             upstreams,
             elsewhere: elsewhere.flatten(),
-            app,
+            applications,
             hub,
             tls,
             access_log,
@@ -277,12 +277,10 @@ impl Site {
 
     /// Ends the workers, then what runs beside.
     async fn end(self, is_hasty: bool, wanted: &mut mpsc::Receiver<Intent>) {
-        if let Some(app) = &self.app {
-            let within = if is_hasty { Duration::ZERO } else { self.plan.limits.drain_time.0 };
-            tokio::select! {
-                () = app.stop(within) => {}
-                () = until_hurried(wanted) => app.stop(Duration::ZERO).await,
-            }
+        let within = if is_hasty { Duration::ZERO } else { self.plan.limits.drain_time.0 };
+        tokio::select! {
+            () = self.applications.stop(within) => {}
+            () = until_hurried(wanted) => self.applications.stop(Duration::ZERO).await,
         }
         self.stop.cancel();
         self.tracker.close();

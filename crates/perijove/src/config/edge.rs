@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Period, Size};
+use super::{Driver, Interface, Period, Size};
 
 /// What is told, and how.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -91,7 +91,7 @@ pub struct Tls {
     pub redirect_from: Vec<String>,
 }
 
-/// A path that is served by a program elsewhere.
+/// A path with something of its own: an application, a program elsewhere, files, a redirect.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
@@ -99,7 +99,24 @@ pub struct Route {
     pub path: String,
     /// For this host only.
     pub host: Option<String>,
-    /// Where they go: `"http://127.0.0.1:3000"` or `"unix:/run/other.sock"`.
+    /// An application that is run here, beside the site's: `"chat:application"`. It is asked with
+    /// the whole path. Settings that are not written here are those of the site.
+    pub app: Option<String>,
+    /// The folder of the application. Without it that of the site.
+    pub root: Option<PathBuf>,
+    /// How the application is called: `auto`, `wsgi` or `asgi`.
+    pub interface: Interface,
+    /// The application's Python. Without it that of the site.
+    pub python: Option<PathBuf>,
+    /// The driver that starts the application's workers. Without it `native`.
+    pub server: Option<Driver>,
+    /// Number of the application's worker processes.
+    pub workers: Option<usize>,
+    /// Threads of each worker.
+    pub threads: Option<usize>,
+    /// A path that answers 2xx when a worker of the application is well.
+    pub health: Option<String>,
+    /// A program elsewhere instead: `"http://127.0.0.1:3000"` or `"unix:/run/other.sock"`.
     pub upstream: Option<String>,
     /// Files instead: what lies below this folder.
     pub folder: Option<PathBuf>,

@@ -83,6 +83,9 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
     for route in &plan.routes {
         let host = route.host.as_deref().unwrap_or_default();
         let target = match &route.target {
+            RouteTarget::Application(application) => {
+                format!("the application {} with {} workers", application.name, application.workers)
+            }
             RouteTarget::Upstream(address) => address.to_string(),
             RouteTarget::Files(folder) => format!("files of {}", folder.display()),
             RouteTarget::Redirect(to) => format!("redirected to {to}"),

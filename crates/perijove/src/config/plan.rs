@@ -15,10 +15,12 @@ use super::{
 };
 use crate::folders::{Folders, Wanted};
 
+mod application;
 mod edge;
 mod notebook;
 mod site;
 
+pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
 pub(crate) use site::{SitePlan, SiteTarget, StaticPlan};
 
@@ -87,7 +89,7 @@ impl Plan {
     }
 
     fn decide(config: &Config, written: Entry, check: &mut Check<'_>) -> Self {
-        let site = site::decide(&config.site, check);
+        let site = site::decide(&config.site, !config.route.is_empty(), check);
         let folders = check.folders(config);
         let notebook = notebook::decide(config, &site, &folders, check);
         let routes = edge::routes(config, check);

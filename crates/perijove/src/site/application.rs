@@ -1,34 +1,168 @@
-//! The application of the site: from its plan to its workers.
+//! The applications: that of the site, and those at paths of their own. From their plans to their
+//! workers.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use perijove_apps::{App, Driver};
-use perijove_gateway::Upstreams;
+use perijove_gateway::{UpstreamSettings, Upstreams};
+use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
 use tokio_util::task::TaskTracker;
 
 use super::{Source, failing};
 use crate::{
     config::{
         Plan,
-        plan::{self, SiteTarget},
+        plan::{self, RouteTarget, SiteTarget},
     },
     failure::{Failure, Kind},
+    folders::hexadecimal,
 };
 
-/// Starts the application, if the site has one, and returns when it takes requests.
-pub(super) async fn start(
-    source: &Source,
-    plan: &Plan,
-    upstreams: Option<&Arc<Upstreams>>,
+/// Where an application is found.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub(super) host: Option<String>,
+    pub(super) path: String,
+}
+
+impl Place {
+    /// That of the site's own application.
+    pub(super) fn of_site() -> Self {
+        Self { host: None, path: "/".to_owned() }
+    }
+
+    pub(super) fn is_of_site(&self) -> bool {
+        *self == Self::of_site()
+    }
+
+    /// The folder of its sockets below the runtime folder: short, since names of sockets are.
+    fn folder(&self) -> String {
+        if self.is_of_site() {
+            return "app".to_owned();
+        }
+        let name = format!("{}{}", self.host.as_deref().unwrap_or_default(), self.path);
+        let digest = Sha256::digest(name.as_bytes());
+        format!("app-{}", hexadecimal(digest.get(..4).unwrap_or_default()))
+    }
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}{}", self.host.as_deref().unwrap_or_default(), self.path)
+    }
+}
+
+/// An application and what its requests are sent to.
+#[derive(Clone, Debug)]
+pub(super) struct Running {
+    pub(super) place: Place,
+    pub(super) upstreams: Arc<Upstreams>,
+    pub(super) app: App,
+}
+
+/// All applications that run; that of the site is the first, if it has one.
+#[derive(Debug)]
+pub(super) struct Applications {
+    pub(super) all: Vec<Running>,
+    tracker: TaskTracker,
+}
+
+impl Applications {
+    /// Starts them beside each other, and returns when all take requests. `of_site` is what the
+    /// site's requests are sent to.
+    pub(super) async fn start(
+        source: &Source,
+        plan: &Plan,
+        of_site: Option<&Arc<Upstreams>>,
+        tracker: &TaskTracker,
+    ) -> Result<Self, Failure> {
+        let mut starting = JoinSet::new();
+        for (at, (place, wanted)) in wanted(source, plan)?.into_iter().enumerate() {
+            let upstreams = match of_site {
+                Some(upstreams) if place.is_of_site() => Arc::clone(upstreams),
+                _ => new_upstreams(plan),
+            };
+            let tracker = tracker.clone();
+            starting.spawn(async move { (at, begin(place, wanted, upstreams, &tracker).await) });
+        }
+        let mut all = Vec::new();
+        while let Some(started) = starting.join_next().await {
+            let (at, started) =
+                started.map_err(|error| Failure::new(Kind::Fault, error.to_string()))?;
+            all.push((at, started?));
+        }
+        all.sort_by_key(|(at, _)| *at);
+        let all = all.into_iter().map(|(_, running)| running).collect();
+        Ok(Self { all, tracker: tracker.clone() })
+    }
+
+    /// Brings every application to a new plan, one after another: those that run are replaced, new
+    /// ones started. Those that are no longer wanted go on until [`retire`](Self::retire). On
+    /// failure, the ones that were started here are ended.
+    pub(super) async fn renew(&mut self, source: &Source, plan: &Plan) -> Result<(), Failure> {
+        let before = self.all.len();
+        for (place, wanted) in wanted(source, plan)? {
+            let renewed = match self.at(&place) {
+                Some(running) => running.app.replace(wanted).await.map_err(failing::application),
+                None => begin(place, wanted, new_upstreams(plan), &self.tracker)
+                    .await
+                    .map(|running| self.all.push(running)),
+            };
+            if let Err(failure) = renewed {
+                for running in self.all.drain(before..) {
+                    running.app.stop(Duration::ZERO).await;
+                }
+                return Err(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends those that a plan has no more, after their routes have gone.
+    pub(super) fn retire(&mut self, plan: &Plan) {
+        let wanted = places(plan);
+        let (stay, go) = self
+            .all
+            .drain(..)
+            .partition(|running| wanted.iter().any(|(at, _)| *at == running.place));
+        self.all = stay;
+        for running in go {
+            tracing::info!(place = %running.place, "this application is no longer wanted");
+            let within = plan.limits.drain_time.0;
+            self.tracker.spawn(async move { running.app.stop(within).await });
+        }
+    }
+
+    pub(super) fn at(&self, place: &Place) -> Option<&Running> {
+        self.all.iter().find(|running| running.place == *place)
+    }
+
+    /// Lets them finish what is under way, and ends their workers.
+    pub(super) async fn stop(&self, within: Duration) {
+        let mut stopping = JoinSet::new();
+        for running in &self.all {
+            let app = running.app.clone();
+            stopping.spawn(async move { app.stop(within).await });
+        }
+        while stopping.join_next().await.is_some() {}
+    }
+}
+
+async fn begin(
+    place: Place,
+    wanted: perijove_apps::Plan,
+    upstreams: Arc<Upstreams>,
     tracker: &TaskTracker,
-) -> Result<Option<App>, Failure> {
-    let (Some(wanted), Some(upstreams)) = (wanted(source, plan)?, upstreams) else {
-        return Ok(None);
-    };
+) -> Result<Running, Failure> {
     let name = wanted.application.to_string();
-    tracing::info!(application = name, workers = wanted.workers, "starting");
-    let app = App::start(wanted, upstreams.clone(), tracker).await;
-    app.map(Some).map_err(failing::application)
+    tracing::info!(place = %place, application = name, workers = wanted.workers, "starting");
+    let app = App::start(wanted, Arc::clone(&upstreams), tracker).await;
+    Ok(Running { place, upstreams, app: app.map_err(failing::application)? })
+}
+
+fn new_upstreams(plan: &Plan) -> Arc<Upstreams> {
+    Upstreams::new(UpstreamSettings { wait: plan.site.wait, ..UpstreamSettings::default() })
 }
 
 /// The Python package that belongs to this program.
@@ -39,23 +173,46 @@ pub(super) fn package(source: &Source) -> Result<PathBuf, Failure> {
     })
 }
 
-/// What the workers are to be like; none when the site has no application.
-pub(super) fn wanted(source: &Source, plan: &Plan) -> Result<Option<perijove_apps::Plan>, Failure> {
-    let SiteTarget::Application(application) = &plan.site.target else { return Ok(None) };
+/// The applications of a plan and where they are; that of the site first.
+fn places(plan: &Plan) -> Vec<(Place, &plan::Application)> {
+    let of_site = match &plan.site.target {
+        SiteTarget::Application(application) => Some((Place::of_site(), application)),
+        SiteTarget::Upstream(_) | SiteTarget::Nothing => None,
+    };
+    let others = plan.routes.iter().filter_map(|route| match &route.target {
+        RouteTarget::Application(application) => {
+            Some((Place { host: route.host.clone(), path: route.path.clone() }, &**application))
+        }
+        _ => None,
+    });
+    of_site.into_iter().chain(others).collect()
+}
+
+/// What the workers of each application are to be like.
+fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Plan)>, Failure> {
+    let places = places(plan);
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
     let package = package(source)?;
     let control = plan.folders.control_socket();
-    Ok(Some(perijove_apps::Plan {
-        application: application.name.clone(),
-        root: plan.site.root.clone(),
-        python: application.python.clone(),
-        package,
-        driver: Driver::Native,
-        workers: application.workers,
-        threads: application.threads,
-        environment: perijove_apps::of_workers(source.environment.pairs(), Some(&control)),
-        sockets: plan.folders.runtime.join("app"),
-        health: application.health.clone(),
-        start_time: application.start_time,
-        drain_time: plan.limits.drain_time.0,
-    }))
+    let environment = perijove_apps::of_workers(source.environment.pairs(), Some(&control));
+    let wanted = |(place, application): (Place, &plan::Application)| {
+        let wanted = perijove_apps::Plan {
+            application: application.name.clone(),
+            root: application.root.clone(),
+            python: application.python.clone(),
+            package: package.clone(),
+            driver: Driver::Native,
+            workers: application.workers,
+            threads: application.threads,
+            environment: environment.clone(),
+            sockets: plan.folders.runtime.join(place.folder()),
+            health: application.health.clone(),
+            start_time: application.start_time,
+            drain_time: plan.limits.drain_time.0,
+        };
+        (place, wanted)
+    };
+    Ok(places.into_iter().map(wanted).collect())
 }

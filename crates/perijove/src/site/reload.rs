@@ -5,7 +5,7 @@
 
 use perijove_gateway::Tls;
 
-use super::{Site, application, routes};
+use super::{Site, routes};
 use crate::{
     config::{
         Plan,
@@ -23,11 +23,7 @@ impl Site {
             let keys: Vec<String> = fixed.iter().map(|key| format!("`{key}`")).collect();
             return Err(format!("a change of {} needs a restart", keys.join(", ")));
         }
-        if let (Some(app), Some(wanted)) =
-            (&self.app, application::wanted(&self.source, &plan).map_err(told)?)
-        {
-            app.replace(wanted).await.map_err(|error| told(super::failing::application(error)))?;
-        }
+        self.applications.renew(&self.source, &plan).await.map_err(told)?;
         self.take_over(plan)
     }
 
@@ -38,10 +34,13 @@ impl Site {
         self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(|error| error.to_string())?;
         self.move_upstream(&plan);
         let before = std::mem::take(&mut self.placed);
-        self.placed = routes::place(&self.routes, routes::all(&plan, self.upstreams.as_ref()));
+        let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications);
+        self.placed = routes::place(&self.routes, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
             self.routes.remove(host.as_deref(), path);
         }
+        self.applications.retire(&plan);
+        self.board.watch(&self.applications);
         self.board.renew(&plan);
         self.plan = plan;
         Ok(())

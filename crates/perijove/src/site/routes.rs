@@ -7,6 +7,7 @@ use perijove_gateway::{
     UpstreamId, UpstreamSettings, Upstreams,
 };
 
+use super::application::{Applications, Place};
 use crate::config::{
     Plan,
     plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt},
@@ -37,9 +38,13 @@ pub(super) fn place(routes: &Routes, placed: Vec<Placed>) -> Vec<(Option<String>
 }
 
 /// Every route of a plan; those of notebooks are the hub's.
-pub(super) fn all(plan: &Plan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
+pub(super) fn all(
+    plan: &Plan,
+    upstreams: Option<&Arc<Upstreams>>,
+    applications: &Applications,
+) -> Vec<Placed> {
     let mut placed = site(&plan.site, upstreams);
-    placed.extend(plan.routes.iter().map(further));
+    placed.extend(plan.routes.iter().filter_map(|route| further(route, applications)));
     placed
 }
 
@@ -76,8 +81,14 @@ fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
     paths.into_iter().filter_map(placed).collect()
 }
 
-fn further(plan: &RoutePlan) -> Placed {
+/// None when its application does not run: it is started before its route is placed.
+fn further(plan: &RoutePlan, applications: &Applications) -> Option<Placed> {
     let target = match &plan.target {
+        RouteTarget::Application(_) => {
+            let place = Place { host: plan.host.clone(), path: plan.path.clone() };
+            let upstreams = Arc::clone(&applications.at(&place)?.upstreams);
+            Target::Proxy { files: Arc::new([]), upstreams }
+        }
         RouteTarget::Files(folder) => {
             Target::Files(Arc::new(Files::new(&plan.path, folder.clone(), FileSettings::default())))
         }
@@ -89,5 +100,5 @@ fn further(plan: &RoutePlan) -> Placed {
         }
     };
     let limits = Limits { body: plan.body_limit, response_time: plan.response_time };
-    (plan.host.clone(), plan.path.clone(), Route { limits, ..Route::new(target) })
+    Some((plan.host.clone(), plan.path.clone(), Route { limits, ..Route::new(target) }))
 }

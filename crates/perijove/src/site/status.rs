@@ -5,10 +5,10 @@ use std::{
     time::Instant,
 };
 
-use perijove_apps::App;
 use perijove_gateway::Upstreams;
 use serde_json::{Value, json};
 
+use super::application::{Applications, Running};
 use crate::config::{Plan, plan::SiteTarget};
 
 /// What is told. Read by the gateway's threads, written by the main one.
@@ -17,7 +17,8 @@ pub(super) struct Board {
     began: Instant,
     upstreams: Option<Arc<Upstreams>>,
     addresses: OnceLock<Vec<String>>,
-    app: OnceLock<App>,
+    /// Changed by a reload, held for moments.
+    applications: Mutex<Vec<Running>>,
     /// Facts of the plan in use; changed by a reload, held for moments.
     facts: Mutex<Value>,
 }
@@ -28,7 +29,7 @@ impl Board {
             began: Instant::now(),
             upstreams,
             addresses: OnceLock::new(),
-            app: OnceLock::new(),
+            applications: Mutex::default(),
             facts: Mutex::new(facts(plan)),
         }
     }
@@ -41,10 +42,12 @@ impl Board {
         self.addresses.get().cloned().unwrap_or_default()
     }
 
-    pub(super) fn watch(&self, app: Option<App>) {
-        if let Some(app) = app {
-            self.app.get_or_init(|| app);
-        }
+    pub(super) fn watch(&self, applications: &Applications) {
+        self.running().clone_from(&applications.all);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Vec<Running>> {
+        self.applications.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// After a reload.
@@ -59,6 +62,8 @@ impl Board {
     pub(super) fn tell(&self) -> Value {
         let mut told = self.lock().clone();
         let (under_way, waiting) = self.upstreams.as_ref().map_or((0, 0), |all| all.load());
+        let running = self.running().clone();
+        let of_site = running.iter().find(|running| running.place.is_of_site());
         let more = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "process": std::process::id(),
@@ -66,13 +71,31 @@ impl Board {
             "addresses": self.addresses(),
             "under-way": under_way,
             "waiting": waiting,
-            "application": self.app.get().map(App::status),
+            "application": of_site.map(|running| running.app.status()),
+            "applications": running.iter().map(of_application).collect::<Vec<_>>(),
         });
         if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
             told.extend(more);
         }
         told
     }
+}
+
+/// One of the applications: where it is, how busy, its workers.
+fn of_application(running: &Running) -> Value {
+    let (under_way, waiting) = running.upstreams.load();
+    let mut told = json!({
+        "host": running.place.host,
+        "path": running.place.path,
+        "under-way": under_way,
+        "waiting": waiting,
+    });
+    if let (Value::Object(told), Ok(Value::Object(more))) =
+        (&mut told, serde_json::to_value(running.app.status()))
+    {
+        told.extend(more);
+    }
+    told
 }
 
 fn facts(plan: &Plan) -> Value {

@@ -100,6 +100,7 @@ fn site() -> TempDir {
     write("wsgi.py", "application = None\n");
     write("production.ini", "[app:main]\n");
     write("public/index.html", "hello");
+    write("shop/app.py", "def make(): ...\n");
     write("certificate.pem", &certified.cert.pem());
     write("key.pem", &certified.signing_key.serialize_pem());
     let other = rcgen::generate_simple_self_signed(["other.example.com".to_owned()]).unwrap();

@@ -11,6 +11,7 @@
     reason = "a test fails by panicking, also in what it calls, and need not be quick"
 )]
 
+mod applications;
 mod commands;
 mod configs;
 mod control;

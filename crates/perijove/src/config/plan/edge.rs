@@ -9,7 +9,10 @@ use std::{
 
 use perijove_gateway::{CertificateFiles, Tls};
 
-use super::{Check, ListenAt};
+use super::{
+    Application, Check, ListenAt,
+    application::{Described, Found},
+};
 use crate::config::{Config, Limits, Route, Tls as Written};
 
 /// The files of a certificate.
@@ -42,6 +45,7 @@ pub(crate) struct RoutePlan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RouteTarget {
+    Application(Box<Application>),
     Upstream(UpstreamAt),
     Files(PathBuf),
     Redirect(String),
@@ -165,31 +169,7 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         let what = format!("{:?} does not begin with a slash", route.path);
         check.wrong(&format!("{key}.path"), what, "for example \"/grafana/\"");
     }
-    let given = [route.upstream.is_some(), route.folder.is_some(), route.redirect.is_some()];
-    if given.iter().filter(|is_given| **is_given).count() != 1 {
-        let what = "needs exactly one of `upstream`, `folder` and `redirect`";
-        check.wrong(&key, what, "");
-        return None;
-    }
-    let base = check.layers.folder.clone();
-    let target = if let Some(upstream) = &route.upstream {
-        match upstream_at(upstream, &base) {
-            Ok(address) => RouteTarget::Upstream(address),
-            Err((what, hint)) => {
-                check.wrong(&format!("{key}.upstream"), what, hint);
-                return None;
-            }
-        }
-    } else if let Some(folder) = &route.folder {
-        let folder = base.join(folder);
-        if !folder.is_dir() {
-            let what = format!("there is no folder {}", folder.display());
-            check.wrong(&format!("{key}.folder"), what, "");
-        }
-        RouteTarget::Files(folder)
-    } else {
-        RouteTarget::Redirect(route.redirect.clone()?)
-    };
+    let target = target(at, route, config, check)?;
     Some(RoutePlan {
         at,
         path: route.path.clone(),
@@ -198,6 +178,61 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
         response_time: route.response_time.unwrap_or(config.site.response_time).0,
     })
+}
+
+/// None when what is written cannot be meant.
+fn target(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Option<RouteTarget> {
+    let key = format!("route[{at}]");
+    let base = check.layers.folder.clone();
+    match (&route.app, &route.upstream, &route.folder, &route.redirect) {
+        (Some(_), None, None, None) => application(at, route, config, check),
+        (None, Some(upstream), None, None) => match upstream_at(upstream, &base) {
+            Ok(address) => Some(RouteTarget::Upstream(address)),
+            Err((what, hint)) => {
+                check.wrong(&format!("{key}.upstream"), what, hint);
+                None
+            }
+        },
+        (None, None, Some(folder), None) => {
+            let folder = base.join(folder);
+            if !folder.is_dir() {
+                let what = format!("there is no folder {}", folder.display());
+                check.wrong(&format!("{key}.folder"), what, "");
+            }
+            Some(RouteTarget::Files(folder))
+        }
+        (None, None, None, Some(to)) => Some(RouteTarget::Redirect(to.clone())),
+        _ => {
+            let what = "needs exactly one of `app`, `upstream`, `folder` and `redirect`";
+            check.wrong(&key, what, "");
+            None
+        }
+    }
+}
+
+fn application(
+    at: usize,
+    route: &Route,
+    config: &Config,
+    check: &mut Check<'_>,
+) -> Option<RouteTarget> {
+    let site = check.layers.folder.join(&config.site.root);
+    let root = match &route.root {
+        Some(root) => check.layers.folder.join(root),
+        None => site,
+    };
+    let root = root.canonicalize().unwrap_or(root);
+    if !root.is_dir() {
+        let key = if route.root.is_some() { format!("route[{at}].root") } else { return None };
+        check.wrong(&key, format!("there is no folder {}", root.display()), "");
+        return None;
+    }
+    let written = Described::of_route(at, route, &config.site);
+    written.check_numbers(check);
+    match written.decide(&root, check)? {
+        Found::Application(application) => Some(RouteTarget::Application(Box::new(application))),
+        Found::Nothing => None,
+    }
 }
 
 #[cfg(test)]

@@ -9,15 +9,11 @@ use std::{
 use perijove_apps::python::Places;
 
 use super::{
-    Check,
+    Application, Check,
+    application::{Described, Found},
     edge::{UpstreamAt, upstream_at},
-    processors,
 };
-use crate::config::{Driver, Interface, Site};
-
-mod named;
-
-use named::named;
+use crate::config::Site;
 
 /// The site.
 #[derive(Clone, Debug)]
@@ -50,19 +46,8 @@ pub(crate) enum SiteTarget {
     Nothing,
 }
 
-/// A Python application to run.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Application {
-    pub(crate) name: perijove_apps::Application,
-    pub(crate) python: PathBuf,
-    pub(crate) workers: usize,
-    pub(crate) threads: usize,
-    /// A path that answers 2xx when a worker is well.
-    pub(crate) health: Option<String>,
-    pub(crate) start_time: Duration,
-}
-
-pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> SitePlan {
+/// `has_routes`: there is something to serve, whatever the site is.
+pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> SitePlan {
     let root = check.layers.folder.join(&site.root);
     // Paths with `..` read badly in messages; what is not there keeps the name it was given.
     let root = root.canonicalize().unwrap_or(root);
@@ -71,16 +56,14 @@ pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> SitePlan {
     }
     let files = files(site, &root, check);
     let target = target(site, &root, check);
-    if root.is_dir() && target == Some(SiteTarget::Nothing) && files.is_empty() {
+    let is_nothing = target == Some(SiteTarget::Nothing) && files.is_empty() && !has_routes;
+    if root.is_dir() && is_nothing {
         let what = format!("there is nothing to serve in {}", root.display());
         let hint = "write app.py with `application`, or set `site.app` or `site.upstream`; \
                     `perijove init` writes a small site";
         check.wrong("site", what, hint);
     }
-    check.at_least_one(Some(site.threads), "site.threads");
-    if site.threads > 1000 {
-        check.wrong("site.threads", "must be at most 1000", "");
-    }
+    Described::of_site(site).check_numbers(check);
     check.not_zero(site.wait.0, "site.wait");
     check.not_zero(site.response_time.0, "site.response-time");
     check.not_zero(site.start_time.0, "site.start-time");
@@ -111,41 +94,10 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
             }
         };
     }
-    later(site, check);
-    let name = match &site.app {
-        Some(app) => named(app, root, check)?,
-        None => match perijove_apps::discover::discover(root) {
-            Some(found) => found.application,
-            None => return Some(SiteTarget::Nothing),
-        },
-    };
-    let workers = check.at_least_one(site.workers, "site.workers");
-    if workers.is_some_and(|workers| workers > 1000) {
-        check.wrong("site.workers", "must be at most 1000", "");
-    }
-    if site.health.as_ref().is_some_and(|path| !path.starts_with('/')) {
-        check.wrong("site.health", "does not begin with a slash", "for example \"/health\"");
-    }
-    Some(SiteTarget::Application(Application {
-        name,
-        python: python(site.python.as_deref(), "site.python", root, check)?,
-        workers: workers.unwrap_or_else(processors),
-        threads: site.threads,
-        health: site.health.clone(),
-        start_time: site.start_time.0,
-    }))
-}
-
-/// Settings whose words are known, and that this version does not do.
-fn later(site: &Site, check: &mut Check<'_>) {
-    if site.server != Driver::Native {
-        let hint = "use \"native\", or start the server yourself and name it in `site.upstream`";
-        check.wrong("site.server", "this driver is not available in this version", hint);
-    }
-    if site.interface == Interface::Asgi {
-        let hint = "start an ASGI server yourself and name it in `site.upstream`";
-        check.wrong("site.interface", "asgi is not available in this version", hint);
-    }
+    Some(match Described::of_site(site).decide(root, check)? {
+        Found::Application(application) => SiteTarget::Application(application),
+        Found::Nothing => SiteTarget::Nothing,
+    })
 }
 
 fn files(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<StaticPlan> {

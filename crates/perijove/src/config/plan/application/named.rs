@@ -1,4 +1,4 @@
-//! The application that `site.app` names.
+//! The application that a name means.
 
 use std::path::{Path, PathBuf};
 
@@ -17,19 +17,24 @@ enum Name {
 }
 
 /// The application, if its name can be meant.
-pub(super) fn named(app: &str, root: &Path, check: &mut Check<'_>) -> Option<Application> {
+pub(super) fn named(
+    app: &str,
+    key: &str,
+    root: &Path,
+    check: &mut Check<'_>,
+) -> Option<Application> {
     let (file, application) = match read(app, root) {
         Name::Module(name) => return Some(Application::Module(name)),
         Name::Script(file, module) => (file, Application::Module(module)),
         Name::Ini(file) => (file.clone(), Application::Ini(file)),
         Name::Nothing => {
             let hint = "write \"module:callable\", \"wsgi.py\" or \"production.ini\"";
-            check.wrong("site.app", format!("{app:?} is no name of an application"), hint);
+            check.wrong(key, format!("{app:?} is no name of an application"), hint);
             return None;
         }
     };
     if !file.is_file() {
-        check.wrong("site.app", format!("there is no file {}", file.display()), "");
+        check.wrong(key, format!("there is no file {}", file.display()), "");
         return None;
     }
     Some(application)

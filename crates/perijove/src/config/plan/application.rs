@@ -1,0 +1,142 @@
+//! An application to run: that of the site, or one at a path of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Check, processors, site::python};
+use crate::config::{Driver, Interface, Route, Site};
+
+mod named;
+
+use named::named;
+
+/// A Python application to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Application {
+    pub(crate) name: perijove_apps::Application,
+    /// The folder that its workers run in.
+    pub(crate) root: PathBuf,
+    pub(crate) python: PathBuf,
+    pub(crate) workers: usize,
+    pub(crate) threads: usize,
+    /// A path that answers 2xx when a worker is well.
+    pub(crate) health: Option<String>,
+    pub(crate) start_time: Duration,
+}
+
+/// What is written of an application, in whichever table.
+pub(super) struct Described<'a> {
+    /// The table: `site`, or `route[2]`.
+    table: String,
+    app: Option<&'a str>,
+    interface: Interface,
+    python: Option<&'a Path>,
+    server: Driver,
+    workers: Option<usize>,
+    threads: usize,
+    health: Option<&'a str>,
+    start_time: Duration,
+}
+
+impl<'a> Described<'a> {
+    pub(super) fn of_site(site: &'a Site) -> Self {
+        Self {
+            table: "site".to_owned(),
+            app: site.app.as_deref(),
+            interface: site.interface,
+            python: site.python.as_deref(),
+            server: site.server,
+            workers: site.workers,
+            threads: site.threads,
+            health: site.health.as_deref(),
+            start_time: site.start_time.0,
+        }
+    }
+
+    /// What a route does not say about how its application is run, the site says: they share an
+    /// environment, more often than not.
+    pub(super) fn of_route(at: usize, route: &'a Route, site: &'a Site) -> Self {
+        Self {
+            table: format!("route[{at}]"),
+            app: route.app.as_deref(),
+            interface: route.interface,
+            python: route.python.as_deref().or(site.python.as_deref()),
+            server: route.server.unwrap_or_default(),
+            workers: route.workers,
+            threads: route.threads.unwrap_or(site.threads),
+            health: route.health.as_deref(),
+            start_time: site.start_time.0,
+        }
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.table)
+    }
+
+    /// None when what is written cannot be meant.
+    pub(super) fn decide(&self, root: &Path, check: &mut Check<'_>) -> Option<Found> {
+        self.later(check);
+        let name = match self.app {
+            Some(app) => named(app, &self.key("app"), root, check)?,
+            None => match perijove_apps::discover::discover(root) {
+                Some(found) => found.application,
+                None => return Some(Found::Nothing),
+            },
+        };
+        Some(Found::Application(Application {
+            name,
+            root: root.to_owned(),
+            python: python(self.python, &self.key("python"), root, check)?,
+            workers: self.workers(check).unwrap_or_else(processors),
+            threads: self.threads,
+            health: self.health.map(str::to_owned),
+            start_time: self.start_time,
+        }))
+    }
+
+    /// Gathers what is wrong with the numbers, whether or not there is an application.
+    pub(super) fn check_numbers(&self, check: &mut Check<'_>) {
+        let key = self.key("threads");
+        check.at_least_one(Some(self.threads), &key);
+        if self.threads > 1000 {
+            check.wrong(&key, "must be at most 1000", "");
+        }
+        if self.health.is_some_and(|path| !path.starts_with('/')) {
+            let hint = "for example \"/health\"";
+            check.wrong(&self.key("health"), "does not begin with a slash", hint);
+        }
+    }
+
+    fn workers(&self, check: &mut Check<'_>) -> Option<usize> {
+        let key = self.key("workers");
+        let workers = check.at_least_one(self.workers, &key);
+        if workers.is_some_and(|workers| workers > 1000) {
+            check.wrong(&key, "must be at most 1000", "");
+        }
+        workers
+    }
+
+    /// Settings whose words are known, and that this version does not do.
+    fn later(&self, check: &mut Check<'_>) {
+        if self.server != Driver::Native {
+            let hint =
+                "use \"native\", or start the server yourself and name it in `site.upstream`";
+            let what = "this driver is not available in this version";
+            check.wrong(&self.key("server"), what, hint);
+        }
+        if self.interface == Interface::Asgi {
+            let hint = "start an ASGI server yourself and name it in `site.upstream`";
+            let what = "asgi is not available in this version";
+            check.wrong(&self.key("interface"), what, hint);
+        }
+    }
+}
+
+/// What was meant.
+pub(super) enum Found {
+    Application(Application),
+    /// Nothing is named and nothing was found.
+    Nothing,
+}
