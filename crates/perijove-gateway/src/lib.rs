@@ -51,7 +51,7 @@ pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};
 pub use proxy::{
-    Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, ask,
+    Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work, ask,
 };
 pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;

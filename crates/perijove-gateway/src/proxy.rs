@@ -20,7 +20,9 @@ use std::time::Duration;
 pub use ask::ask;
 pub(crate) use upgrade::Farewell;
 pub use upgrade::Tunnel;
-pub use upstreams::{Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams};
+pub use upstreams::{
+    Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work,
+};
 
 use crate::{Client, Confinement, CookieNames, Head, Request, Response, Route, error::Fault};
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{Command, Input, Output, SpawnError};
+use crate::{Command, Input, Output, SpawnError, system};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How long output may still come when a child has ended: grandchildren may hold the pipe.
@@ -126,8 +126,9 @@ impl Child {
         &self.output
     }
 
-    /// Sends SIGTERM, and SIGKILL when it has not ended after the grace: to all of its process
-    /// group, when it has one of its own. A second call can only shorten the grace.
+    /// Sends SIGTERM, and SIGKILL when it has not ended after the grace. What is left of its process
+    /// group, when it leads one of its own, is killed with its end. A second call can only shorten
+    /// the grace.
     pub fn terminate(&self, grace: Duration) {
         // A full queue holds the same order already; a closed one means that it has ended.
         self.messages.try_send(Message::Terminate { grace }).ok();
@@ -207,7 +208,7 @@ impl Owner {
         loop {
             let due = kill_at.unwrap_or_else(Instant::now);
             tokio::select! {
-                status = self.process.wait() => return status,
+                status = wait(&mut self.process, self.is_session) => return status,
                 message = inbox.recv(), if !is_abandoned => {
                     let grace = match message {
                         Some(Message::Terminate { grace }) => grace,
@@ -218,7 +219,7 @@ impl Owner {
                 }
                 () = sleep_until(due), if kill_at.is_some() => {
                     self.kill();
-                    return self.process.wait().await;
+                    return wait(&mut self.process, self.is_session).await;
                 }
             }
         }
@@ -251,6 +252,21 @@ impl Owner {
     fn pid(&self) -> Option<Pid> {
         self.process.id().and_then(|pid| Pid::from_raw(pid.cast_signed()))
     }
+}
+
+/// Waits for the end. What a session's leader leaves behind in its process group ends with it: held
+/// back until then, the leader's status keeps the group's id from becoming another's.
+async fn wait(
+    process: &mut tokio::process::Child,
+    is_session: bool,
+) -> std::io::Result<std::process::ExitStatus> {
+    let pid = process.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
+    if let (true, Some(pid)) = (is_session, pid)
+        && system::until_zombie(pid).await.is_ok()
+    {
+        kill_process_group(pid, Signal::KILL).ok();
+    }
+    process.wait().await
 }
 
 pub(crate) fn how(status: Option<std::process::ExitStatus>) -> How {

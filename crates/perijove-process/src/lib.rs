@@ -14,6 +14,7 @@ mod identity;
 mod limits;
 mod output;
 mod readiness;
+mod usage;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -32,3 +33,4 @@ pub use identity::ProcessIdentity;
 pub use limits::Limits;
 pub use output::{Output, Tail};
 pub use readiness::{NotReady, until_ready};
+pub use usage::Usage;

@@ -81,6 +81,10 @@ pub(crate) struct Process {
     pub(crate) start_time: u64,
     /// Ended, but not waited for.
     pub(crate) is_zombie: bool,
+    /// Time on processors in ticks, that of children which were waited for included.
+    pub(crate) ticks: u64,
+    /// Memory that is resident, in pages.
+    pub(crate) pages: u64,
 }
 
 /// One process; `None` when there is none with this id.
@@ -106,14 +110,48 @@ fn parse_stat(pid: Pid, stat: &[u8]) -> Option<Process> {
     let mut fields = rest.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    let start_time = fields.nth(17)?.parse().ok()?;
+    let mut fields = fields.skip(9).map(|field| field.parse::<u64>().ok());
+    let mut ticks = 0;
+    for _ in 0..4 {
+        ticks += fields.next()??;
+    }
+    let start_time = fields.nth(4)??;
+    let pages = fields.nth(1)??;
     let is_zombie = matches!(state, "Z" | "X" | "x");
-    Some(Process { pid, parent: Pid::from_raw(parent), start_time, is_zombie })
+    Some(Process { pid, parent: Pid::from_raw(parent), start_time, is_zombie, ticks, pages })
+}
+
+/// The processes that are children of one now.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())) else {
+        return Vec::new();
+    };
+    let of_thread = |thread: io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(thread.ok()?.path().join("children")).ok()?;
+        let pids = text.split_ascii_whitespace();
+        Some(pids.filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect::<Vec<_>>())
+    };
+    threads.filter_map(of_thread).flatten().collect()
+}
+
+/// Resident memory in bytes, what is shared divided among those who share it. Slow: the kernel
+/// looks at every page.
+pub(crate) fn proportional(pid: Pid) -> Option<u64> {
+    let path = format!("/proc/{}/smaps_rollup", pid.as_raw_nonzero());
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 /// A process that cannot be mistaken for a later one with the same id.
 #[derive(Debug)]
 pub(crate) struct Held(OwnedFd);
+
+/// Waits until a child has ended, and leaves it to be waited for.
+pub(crate) async fn until_zombie(pid: Pid) -> io::Result<()> {
+    Held(pidfd_open(pid, PidfdFlags::NONBLOCK)?).ended().await
+}
 
 impl Held {
     /// Holds the process with this id and start time; `None` when it is gone.
@@ -152,6 +190,7 @@ mod tests {
 
     fn check(stat: &str, expected: Option<(i32, u64, bool)>) {
         let parsed = parse_stat(getpid(), stat.as_bytes());
+        assert!(parsed.is_none_or(|process| (process.ticks, process.pages) == (10, 8)));
         let got = parsed
             .map(|process| (Pid::as_raw(process.parent), process.start_time, process.is_zombie));
         assert_eq!(got, expected, "{stat}");
@@ -159,9 +198,9 @@ mod tests {
 
     #[test]
     fn the_table_of_processes_is_read_whatever_a_name_holds() {
-        check("7 (sh) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 4711 9 9", Some((3, 4711, false)));
-        check("7 (a) Z 9) R 0 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 12 9", Some((0, 12, false)));
-        check("7 (x) Z 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 4711 9 9", Some((3, 4711, true)));
+        check("7 (sh) S 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 4711 9 8", Some((3, 4711, false)));
+        check("7 (a) Z 9) R 0 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 12 9 8", Some((0, 12, false)));
+        check("7 (x) Z 3 7 7 0 -1 0 0 0 0 0 1 2 3 4 20 0 1 0 4711 9 8", Some((3, 4711, true)));
         check("", None);
         check("7 (sh", None);
         check("7 (sh) S", None);

@@ -59,17 +59,34 @@ pub(crate) struct Process {
     pub(crate) parent: Option<Pid>,
     pub(crate) start_time: u64,
     pub(crate) is_zombie: bool,
+    pub(crate) ticks: u64,
+    pub(crate) pages: u64,
 }
 
 /// One process; a reused id is not told apart here.
 pub(crate) fn process(pid: Pid) -> Option<Process> {
     test_kill_process(pid).ok()?;
-    Some(Process { pid, parent: None, start_time: 0, is_zombie: false })
+    Some(Process { pid, parent: None, start_time: 0, is_zombie: false, ticks: 0, pages: 0 })
 }
 
 /// There is no table to read here.
 pub(crate) fn processes() -> Vec<Process> {
     Vec::new()
+}
+
+/// Nobody tells here before the process is waited for.
+pub(crate) async fn until_zombie(_pid: Pid) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// There is no table to read here.
+pub(crate) fn children(_pid: Pid) -> Vec<Pid> {
+    Vec::new()
+}
+
+/// Nobody tells here.
+pub(crate) fn proportional(_pid: Pid) -> Option<u64> {
+    None
 }
 
 /// A process by its id alone.

@@ -37,7 +37,7 @@ pub struct Tunnel {
 pub(crate) enum Farewell {
     /// The guard no longer lets it stand.
     Refused,
-    /// The gateway stops.
+    /// The gateway stops, or its upstream is replaced.
     Stopping,
 }
 
@@ -46,8 +46,9 @@ impl Tunnel {
         socket: Arc<Socket>,
         early: Bytes,
         handshake: &Handshake,
-        slot: Slot,
+        mut slot: Slot,
     ) -> Self {
+        slot.upgrade();
         Self { socket, early, is_websocket: handshake.is_websocket(), slot }
     }
 
@@ -65,6 +66,7 @@ impl Tunnel {
         let reason = std::pin::pin!(async {
             tokio::select! {
                 () = slot.member().failed().cancelled() => None,
+                () = slot.member().dismissed().cancelled() => Some(Farewell::Stopping),
                 farewell = farewell => Some(farewell),
             }
         });

@@ -91,6 +91,16 @@ pub enum Protocol {
     Frames { secret: Secret },
 }
 
+/// What an upstream has to do and has done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Requests it was given since it was added.
+    pub served: u64,
+    /// Requests it has now, upgraded connections included.
+    pub under_way: usize,
+    pub upgraded: usize,
+}
+
 /// Names one upstream of one set; never used twice while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub(crate) u64);
@@ -148,8 +158,49 @@ impl Upstreams {
     /// Waits until nothing is under way at an upstream, upgraded connections included.
     pub async fn drained(&self, id: UpstreamId) {
         if let Some(member) = self.find(id) {
-            member.drained().await;
+            member.until(|member| member.busy() == 0).await;
         }
+    }
+
+    /// Waits until nothing is under way at an upstream but upgraded connections.
+    pub async fn answered(&self, id: UpstreamId) {
+        if let Some(member) = self.find(id) {
+            member.until(|member| member.busy() <= member.upgraded()).await;
+        }
+    }
+
+    /// Waits until no upgraded connection stands to an upstream.
+    pub async fn hung_up(&self, id: UpstreamId) {
+        if let Some(member) = self.find(id) {
+            member.until(|member| member.upgraded() == 0).await;
+        }
+    }
+
+    /// Ends the upgraded connections to an upstream; clients of websockets are told that it goes
+    /// away (RFC 6455 7.4.1, 1001).
+    pub fn dismiss(&self, id: UpstreamId) {
+        if let Some(member) = self.find(id) {
+            member.dismiss();
+        }
+    }
+
+    /// Waits until an upstream could not be reached, or a connection to it broke. It may have
+    /// happened since the last call.
+    pub async fn troubled(&self, id: UpstreamId) {
+        match self.find(id) {
+            Some(member) => member.troubled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// What an upstream has to do and has done; `None` when it is gone.
+    pub fn work(&self, id: UpstreamId) -> Option<Work> {
+        let member = self.find(id)?;
+        Some(Work {
+            served: member.served(),
+            under_way: member.busy(),
+            upgraded: member.upgraded(),
+        })
     }
 
     /// Requests under way and in line.

@@ -58,6 +58,8 @@ mod tests {
                 parent: Pid::from_raw(*parent),
                 start_time: 0,
                 is_zombie: *pid < 0,
+                ticks: 0,
+                pages: 0,
             })
             .collect();
         let mut got: Vec<i32> = below(Pid::from_raw(10).unwrap(), &table)

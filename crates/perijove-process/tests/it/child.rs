@@ -4,6 +4,7 @@ use std::{thread, time::Duration};
 
 use perijove_process::{
     Account, CaptureError, Child, Command, How, Input, Limits, ParentDeath, SpawnError, State,
+    Usage,
 };
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
@@ -220,4 +221,35 @@ async fn a_short_question_is_answered_or_given_up() {
 
     let endless = Command::new("/usr/bin/yes").capture(Duration::from_millis(100)).await;
     assert!(matches!(endless, Err(CaptureError::Late { .. })), "{endless:?}");
+}
+
+#[tokio::test]
+async fn what_a_leader_of_a_session_leaves_behind_ends_with_it() {
+    let (mut witness, held) = Witness::new(3);
+    let mut command = shell("sleep 1000 & echo left; exit 3");
+    command.is_session = true;
+    command.descriptors = vec![held];
+    let child = start(command);
+    assert_eq!(ended(&child).await, (How::Exited(3), vec!["left".to_owned()]));
+    assert_eq!(witness.rest().await, "");
+}
+
+#[tokio::test]
+async fn the_usage_of_a_family_is_known() {
+    let child =
+        start(shell("i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done & wait; sleep 1000"));
+    let used = |usage: Usage| usage.memory > 100_000 && usage.cpu > Duration::from_millis(20);
+    let usage = timeout(LONG, async {
+        loop {
+            match Usage::of(child.pid()).filter(|usage| used(*usage)) {
+                Some(usage) => return usage,
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    });
+    usage.await.expect("the usage of what was waited for");
+    assert!(Usage::proportional_memory(child.pid()).unwrap() > 100_000);
+    child.terminate(Duration::ZERO);
+    ended(&child).await;
+    assert_eq!(Usage::of(child.pid()), None);
 }

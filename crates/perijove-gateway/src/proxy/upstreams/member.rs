@@ -26,6 +26,10 @@ pub(crate) struct Member {
     /// Requests it works on at once, as far as it told: beyond that they wait inside it.
     width: AtomicUsize,
     busy: AtomicUsize,
+    /// Of those under way, connections that were upgraded: they may stand for days.
+    upgraded: AtomicUsize,
+    /// Requests it was given since it is here.
+    served: AtomicU64,
     is_open: AtomicBool,
     /// By [`clock::now`], until which it is asked last; 0 for one that was reached.
     rests_until: AtomicU64,
@@ -34,8 +38,13 @@ pub(crate) struct Member {
     leaving: CancellationToken,
     /// Cancelled when it is dead.
     failed: CancellationToken,
+    /// Cancelled when its upgraded connections are to end.
+    dismissed: CancellationToken,
+    /// Told when it could not be reached, or a connection to it broke.
+    trouble: Notify,
     is_watched: AtomicBool,
-    idle: Notify,
+    /// Told when something under way has ended, while somebody watches.
+    changed: Notify,
     owner: Weak<Upstreams>,
 }
 
@@ -54,13 +63,17 @@ impl Member {
             upstream,
             width: AtomicUsize::new(1),
             busy: AtomicUsize::new(0),
+            upgraded: AtomicUsize::new(0),
+            served: AtomicU64::new(0),
             is_open: AtomicBool::new(true),
             is_failed: AtomicBool::new(false),
             rests_until: AtomicU64::new(0),
             leaving: CancellationToken::new(),
             failed: CancellationToken::new(),
+            dismissed: CancellationToken::new(),
+            trouble: Notify::new(),
             is_watched: AtomicBool::new(false),
-            idle: Notify::new(),
+            changed: Notify::new(),
             owner,
         }
     }
@@ -104,14 +117,20 @@ impl Member {
         let next = rank.busy + 1;
         let order = Ordering::SeqCst;
         self.busy.compare_exchange(rank.busy, next, order, Ordering::Relaxed).ok()?;
-        let slot = Slot { member: self.clone() };
+        let slot = Slot { member: self.clone(), is_upgraded: false };
         // Whoever waits for it to be drained either sees this place taken, or closed it before.
-        self.is_open.load(Ordering::SeqCst).then_some(slot)
+        if !self.is_open.load(Ordering::SeqCst) {
+            return None;
+        }
+        self.served.fetch_add(1, Ordering::Relaxed);
+        Some(slot)
     }
 
     /// Notes that it could not be reached.
     pub(crate) fn rest(&self) {
         self.rests_until.store(clock::now() + clock::milliseconds(REST), Ordering::Relaxed);
+        // Kept for whoever asks next, when nobody waits for it now.
+        self.trouble.notify_one();
     }
 
     /// Notes that it was reached.
@@ -163,15 +182,43 @@ impl Member {
         &self.failed
     }
 
-    pub(super) async fn drained(&self) {
+    fn tell(&self) {
+        if self.is_watched.load(Ordering::SeqCst) {
+            self.changed.notify_waiters();
+        }
+    }
+
+    pub(super) fn upgraded(&self) -> usize {
+        self.upgraded.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn dismiss(&self) {
+        self.dismissed.cancel();
+    }
+
+    /// Cancelled when its upgraded connections are to end.
+    pub(crate) fn dismissed(&self) -> &CancellationToken {
+        &self.dismissed
+    }
+
+    pub(super) async fn troubled(&self) {
+        self.trouble.notified().await;
+    }
+
+    /// Waits until something holds of what is under way.
+    pub(super) async fn until(&self, holds: impl Fn(&Self) -> bool) {
         self.is_watched.store(true, Ordering::SeqCst);
         loop {
-            let mut idle = std::pin::pin!(self.idle.notified());
-            idle.as_mut().enable();
-            if self.busy.load(Ordering::SeqCst) == 0 {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if holds(self) {
                 return;
             }
-            idle.await;
+            changed.await;
         }
     }
 }
@@ -190,20 +237,30 @@ impl fmt::Debug for Member {
 /// the next in line.
 pub(crate) struct Slot {
     member: Arc<Member>,
+    is_upgraded: bool,
 }
 
 impl Slot {
     pub(crate) fn member(&self) -> &Arc<Member> {
         &self.member
     }
+
+    /// From here on it is held by an upgraded connection.
+    pub(crate) fn upgrade(&mut self) {
+        if !std::mem::replace(&mut self.is_upgraded, true) {
+            self.member.upgraded.fetch_add(1, Ordering::SeqCst);
+            self.member.tell();
+        }
+    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let before = self.member.busy.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.member.is_watched.load(Ordering::SeqCst) {
-            self.member.idle.notify_waiters();
+        if self.is_upgraded {
+            self.member.upgraded.fetch_sub(1, Ordering::SeqCst);
         }
+        self.member.busy.fetch_sub(1, Ordering::SeqCst);
+        self.member.tell();
         if let Some(owner) = self.member.owner.upgrade()
             && !owner.line.is_empty()
         {

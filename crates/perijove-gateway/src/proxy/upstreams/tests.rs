@@ -3,7 +3,8 @@ use std::{sync::Arc, task::Poll, time::Duration};
 use tokio::task::JoinSet;
 
 use super::{
-    Protocol, Slot, Unavailable, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
+    Protocol, Slot, Unavailable, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings,
+    Upstreams, Work,
 };
 
 fn set(queue: usize, wait: Duration) -> Arc<Upstreams> {
@@ -184,4 +185,37 @@ fn threads_share_a_narrow_set_without_losing_a_place() {
     });
     assert_eq!(upstreams.load(), (0, 0));
     assert!(ids.iter().all(|id| upstreams.find(*id).is_some()));
+}
+
+#[tokio::test]
+async fn upgraded_connections_are_told_apart() {
+    let upstreams = set(8, Duration::from_secs(60));
+    let id = add(&upstreams, None);
+    let (request, mut open) = (upstreams.take().await.unwrap(), upstreams.take().await.unwrap());
+    open.upgrade();
+    let work = Work { served: 2, under_way: 2, upgraded: 1 };
+    assert_eq!(upstreams.work(id), Some(work));
+    upstreams.remove(id);
+    let answered = tokio::spawn({
+        let upstreams = upstreams.clone();
+        async move { upstreams.answered(id).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!answered.is_finished());
+    drop(request);
+    answered.await.unwrap();
+    upstreams.dismiss(id);
+    assert!(open.member().dismissed().is_cancelled());
+    drop(open);
+    upstreams.hung_up(id).await;
+}
+
+#[tokio::test]
+async fn trouble_is_kept_until_somebody_asks() {
+    let upstreams = set(8, Duration::from_secs(60));
+    let id = add(&upstreams, None);
+    upstreams.take().await.unwrap().member().rest();
+    upstreams.troubled(id).await;
+    let again = tokio::time::timeout(Duration::from_millis(1), upstreams.troubled(id));
+    assert!(again.await.is_err());
 }
