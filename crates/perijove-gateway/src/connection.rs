@@ -5,6 +5,7 @@ mod closing;
 mod http1;
 mod http2;
 mod outgoing;
+mod pace;
 mod sending;
 mod tunnel;
 mod upload;

@@ -31,10 +31,19 @@ pub struct Plan {
     pub head_time: Duration,
     /// A kept-alive connection without a request.
     pub idle_time: Duration,
-    /// Between two pieces of a body that the client sends or takes.
+    /// How long a client may neither send what is waited for nor take what waits for it.
     pub transfer_time: Duration,
+    /// The least bytes per second at which a client sends a body, over longer times; 0: none.
+    pub body_rate: u64,
+    /// The least bytes per second at which a client takes an answer that waits for it; 0: none.
+    pub answer_rate: u64,
     /// Open connections of all listeners together.
     pub connections: usize,
+    /// Open connections of one address (of IPv6: of one network of 64 bits) that is no trusted
+    /// proxy.
+    pub connections_per_client: Option<usize>,
+    /// Connections that wait to be accepted; the kernel takes less when its own limit is lower.
+    pub backlog: i32,
     /// How long requests under way may go on after the stop.
     pub drain_time: Duration,
     /// Networks whose forwarded headers are believed, as address and prefix length.
@@ -55,7 +64,11 @@ impl Default for Plan {
             head_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(75),
             transfer_time: Duration::from_secs(60),
+            body_rate: 500,
+            answer_rate: 500,
             connections: 10_000,
+            connections_per_client: None,
+            backlog: 4096,
             drain_time: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
             trusts_unix_peers: false,
@@ -120,7 +133,7 @@ impl Gateway {
         let pages = Arc::new(Pages::new(plan.error_pages.clone()));
         let rules = Arc::new(plan);
         let bound = listeners.into_iter().map(|listener| {
-            let bound = Bound::open(listener.address)?;
+            let bound = Bound::open(listener.address, rules.backlog)?;
             let port = match &bound.name {
                 Name::Tcp(address) => address.port(),
                 Name::Unix(_) => 0,
@@ -157,6 +170,7 @@ impl Gateway {
         let terms = Terms {
             threads: rules.threads.max(1),
             connections: rules.connections.max(1),
+            per_client: rules.connections_per_client,
             drain_time: rules.drain_time,
             log: rules.access_log.clone(),
             stop: stop.clone(),

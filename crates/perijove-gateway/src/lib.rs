@@ -14,6 +14,7 @@ mod buffers;
 mod clock;
 mod confine;
 mod connection;
+mod crowd;
 mod decimal;
 mod error;
 mod fields;

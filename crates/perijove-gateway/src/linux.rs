@@ -71,6 +71,20 @@ pub(crate) fn receive(
     Ok(received.bytes)
 }
 
+/// Bytes that a TCP socket was given and that the other side has not acknowledged; 0 where that is not
+/// told.
+pub(crate) fn unsent(socket: impl AsFd) -> i32 {
+    /// `SIOCOUTQ`; where its number is another one, the kernel does not know this one.
+    const QUEUED: rustix::ioctl::Opcode = 0x5411;
+    #[expect(unsafe_code, reason = "there is no safe call that tells it")]
+    // SAFETY: the request writes one `int` to where its argument points.
+    let question = unsafe { rustix::ioctl::Getter::<QUEUED, std::ffi::c_int>::new() };
+    #[expect(unsafe_code, reason = "there is no safe call that tells it")]
+    // SAFETY: as above; the socket is open for as long as it is borrowed.
+    let queued = unsafe { rustix::ioctl::ioctl(socket, question) };
+    queued.unwrap_or(0)
+}
+
 /// Has what has come acknowledged now rather than with the next answer.
 pub(crate) fn acknowledge(socket: impl AsFd) {
     // Where this fails, the peer waits a moment longer.

@@ -19,8 +19,6 @@ use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::{BindError, ListenAddress};
 
-/// Connections that wait to be accepted; the kernel takes less when its own limit is lower.
-const BACKLOG: i32 = 4096;
 /// Silence after which the kernel asks whether the other side is still there, how often, and how
 /// many times before it gives up.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
@@ -42,15 +40,15 @@ pub(crate) enum Name {
 }
 
 impl Bound {
-    pub(crate) fn open(address: ListenAddress) -> Result<Self, BindError> {
+    pub(crate) fn open(address: ListenAddress, backlog: i32) -> Result<Self, BindError> {
         let text = match &address {
             ListenAddress::Tcp(address) => address.to_string(),
             ListenAddress::Unix { path, .. } => format!("unix:{}", path.display()),
             ListenAddress::Inherited(_) => "the inherited socket".to_owned(),
         };
         let bound = match address {
-            ListenAddress::Tcp(address) => tcp(address),
-            ListenAddress::Unix { path, mode } => unix(path, mode),
+            ListenAddress::Tcp(address) => tcp(address, backlog),
+            ListenAddress::Unix { path, mode } => unix(path, mode, backlog),
             ListenAddress::Inherited(descriptor) => inherited(descriptor),
         };
         bound.map_err(|source| match source.kind() {
@@ -60,11 +58,11 @@ impl Bound {
     }
 }
 
-fn tcp(address: SocketAddr) -> io::Result<Bound> {
+fn tcp(address: SocketAddr, backlog: i32) -> io::Result<Bound> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     of_socket(socket)
 }
 
@@ -96,7 +94,7 @@ fn inherited(descriptor: OwnedFd) -> io::Result<Bound> {
 
 /// Binds below a temporary name and renames it over the final one, so that clients meet either the
 /// old socket or one that listens already, with its permissions set.
-fn unix(path: PathBuf, mode: u32) -> io::Result<Bound> {
+fn unix(path: PathBuf, mode: u32, backlog: i32) -> io::Result<Bound> {
     refuse_living(&path)?;
     let nonce = u64::from_le_bytes(random()?);
     let draft = path.with_file_name(format!(".{:x}", nonce & 0xff_ffff));
@@ -104,7 +102,7 @@ fn unix(path: PathBuf, mode: u32) -> io::Result<Bound> {
     socket.bind(&SockAddr::unix(&draft)?)?;
     let file = SocketFile::at(&draft)?;
     fs::set_permissions(&draft, fs::Permissions::from_mode(mode))?;
-    socket.listen(BACKLOG)?;
+    socket.listen(backlog)?;
     fs::rename(&draft, &path)?;
     let bound = of_socket(socket)?;
     Ok(Bound { name: Name::Unix(path.clone()), _file: Some(file.moved(path)), ..bound })

@@ -56,11 +56,17 @@ pub struct Limits {
     /// From the request's head at the upstream to the head of its answer, and between two pieces
     /// of the answer.
     pub response_time: Duration,
+    /// How long an upgraded connection may carry nothing, in either direction; zero: for ever.
+    pub upgrade_silence: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { body: 100 << 20, response_time: Duration::from_secs(60) }
+        Self {
+            body: 100 << 20,
+            response_time: Duration::from_secs(60),
+            upgrade_silence: Duration::from_secs(86_400),
+        }
     }
 }
 

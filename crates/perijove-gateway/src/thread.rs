@@ -25,6 +25,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     AccessLog, access_log,
     connection::{self, Door},
+    crowd::{Crowd, Full, Seen},
+    forwarded,
     listen::{Bound, Name},
     stream::Socket,
     watch,
@@ -45,6 +47,8 @@ pub(crate) struct Crew {
     /// Open connections of all threads.
     open: AtomicUsize,
     limit: usize,
+    /// Where the connections of one client are limited.
+    crowd: Option<Crowd>,
     /// Told when a connection ends while all places are taken.
     freed: Notify,
 }
@@ -83,10 +87,15 @@ enum Listening {
 pub(crate) struct Place {
     crew: Arc<Crew>,
     seat: usize,
+    /// Whose it is, where those are counted.
+    seen: Option<Seen>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        if let (Some(seen), Some(crowd)) = (self.seen, &self.crew.crowd) {
+            crowd.leave(seen);
+        }
         if let Some(seat) = self.crew.seats.get(self.seat) {
             seat.open.fetch_sub(1, Ordering::Relaxed);
         }
@@ -102,6 +111,8 @@ pub(crate) struct Terms {
     pub(crate) threads: usize,
     /// Open connections of all threads.
     pub(crate) connections: usize,
+    /// Those of one client.
+    pub(crate) per_client: Option<usize>,
     pub(crate) drain_time: Duration,
     pub(crate) log: Option<AccessLog>,
     pub(crate) stop: CancellationToken,
@@ -130,6 +141,7 @@ impl Crew {
             seats: senders.into_iter().map(seat).collect(),
             open: AtomicUsize::new(0),
             limit: terms.connections,
+            crowd: terms.per_client.map(Crowd::new),
             freed: Notify::new(),
         });
         let (alive, mut ended) = mpsc::channel::<()>(1);
@@ -176,12 +188,24 @@ impl Crew {
         }
     }
 
-    fn occupy(self: &Arc<Self>, seat: usize) -> Place {
+    fn occupy(self: &Arc<Self>, seat: usize, seen: Option<Seen>) -> Place {
         self.open.fetch_add(1, Ordering::Relaxed);
         if let Some(seat) = self.seats.get(seat) {
             seat.open.fetch_add(1, Ordering::Relaxed);
         }
-        Place { crew: self.clone(), seat }
+        Place { crew: self.clone(), seat, seen }
+    }
+
+    /// Counts the connections of a client where those are limited.
+    ///
+    /// # Errors
+    /// When it has as many as it may have.
+    fn let_in(&self, address: Option<SocketAddr>, door: &Door) -> Result<Option<Seen>, Full> {
+        let (Some(crowd), Some(address)) = (&self.crowd, address) else { return Ok(None) };
+        if forwarded::contains(&door.rules.trusted_proxies, address.ip()) {
+            return Ok(None);
+        }
+        crowd.enter(address.ip()).map(Some)
     }
 
     /// Waits until there is a place for a connection that was accepted, and ends an idle one of
@@ -278,9 +302,10 @@ async fn take(
                 continue;
             }
         };
+        let Ok(seen) = crew.let_in(address, &door) else { continue };
         crew.room(&listener).await;
         let best = crew.seat_for(seat);
-        let place = crew.occupy(best);
+        let place = crew.occupy(best, seen);
         match crew.seats.get(best) {
             Some(other) if best != seat => {
                 let Ok(socket) = socket.unregister() else { continue };

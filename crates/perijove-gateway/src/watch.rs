@@ -96,11 +96,9 @@ impl Watch {
         WATCHES.with_borrow_mut(|watches| watches.arm(self.key, due, NEVER));
     }
 
-    /// Like [`Watch::arm`], unless time is running already.
-    pub(crate) fn arm_once(&self, time: Duration) {
-        if self.with(|entry| entry.due) == Some(NEVER) {
-            self.arm(time);
-        }
+    /// Whether time is running.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.with(|entry| entry.due) != Some(NEVER)
     }
 
     /// The connection has nothing to do, for this long at most.

@@ -182,7 +182,7 @@ impl Core {
         });
         let mut route = Route::new(Target::Proxy { files: Arc::new([]), upstreams });
         route.guard = Some(front.guard.clone());
-        route.limits = Limits { body: BODY, response_time: RESPONSE_TIME };
+        route.limits = Limits { body: BODY, response_time: RESPONSE_TIME, ..Limits::default() };
         // What the client sends as Authorization is meant for the site.
         route.rewrite = Rewrite {
             remove: Arc::new(["authorization".to_owned()]),

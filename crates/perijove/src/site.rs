@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod application;
+mod descriptors;
 mod edge;
 mod failing;
 mod redirect;

@@ -27,7 +27,7 @@ use crate::{
     watch::{self, Watch},
 };
 
-use super::{Door, closing};
+use super::{Door, closing, pace::Window};
 use exchange::After;
 
 /// What every connection of HTTP/2 begins with (RFC 9113 3.4).
@@ -48,6 +48,8 @@ pub(super) struct Connection {
     is_timed: bool,
     /// The time for an idle connection runs.
     is_idle: bool,
+    /// While the client does not take all of an answer.
+    window: Option<Window>,
 }
 
 /// What came instead of a head, or a head.
@@ -86,6 +88,7 @@ impl Connection {
             is_first: true,
             is_timed: true,
             is_idle: false,
+            window: None,
         }
     }
 

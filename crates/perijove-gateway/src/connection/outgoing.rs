@@ -27,11 +27,13 @@ pub(super) struct Outgoing {
     tail: &'static [u8],
     /// Bytes of all three that were written.
     sent: usize,
+    /// Bytes that were written from the beginning on.
+    written: u64,
 }
 
 impl Outgoing {
     pub(super) fn new() -> Self {
-        Self { small: buffers::writer(), large: Bytes::new(), tail: &[], sent: 0 }
+        Self { small: buffers::writer(), large: Bytes::new(), tail: &[], sent: 0, written: 0 }
     }
 
     /// Where heads are written.
@@ -72,9 +74,9 @@ impl Outgoing {
         self.large.is_empty() && self.sent == 0 && self.small.len() < ENOUGH
     }
 
-    /// How many bytes of what waits were written.
-    pub(super) fn sent(&self) -> usize {
-        self.sent
+    /// How many bytes were written from the beginning on.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// What of the gathered small things is not written yet.
@@ -82,9 +84,10 @@ impl Outgoing {
         self.small.get(self.sent..).unwrap_or_default()
     }
 
-    /// Somebody else has written some of [`Outgoing::rest`].
+    /// Some of it, or of [`Outgoing::rest`] by somebody else, was written.
     pub(super) fn advance(&mut self, count: usize) {
         self.sent += count;
+        self.written += count as u64;
     }
 
     /// Writes all of it.
@@ -108,7 +111,7 @@ impl Outgoing {
             };
             match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.sent += count,
+                count => self.advance(count),
             }
         }
         self.small.clear();

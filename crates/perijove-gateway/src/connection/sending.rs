@@ -83,13 +83,12 @@ impl Sending {
     ) -> Poll<Result<(), Cut>> {
         match self {
             Self::Whole { out, is_sent, .. } => {
-                let before = out.sent();
                 match out.poll_flush(&mut connection.stream, context) {
                     Poll::Ready(flushed) => {
                         *is_sent = flushed.is_ok();
                         Poll::Ready(flushed.map_err(|_| Cut::Client))
                     }
-                    Poll::Pending => connection.poll_blocked(out.sent() > before, context).map(Err),
+                    Poll::Pending => connection.poll_blocked(out.written(), context).map(Err),
                 }
             }
             Self::ByKernel(sending) => sending.poll(connection, context),
@@ -124,7 +123,7 @@ pub(super) struct ByKernel {
 impl ByKernel {
     fn poll(
         &mut self,
-        connection: &Connection,
+        connection: &mut Connection,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), Cut>> {
         let Some(socket) = connection.stream.plain() else {
@@ -146,7 +145,10 @@ impl ByKernel {
                 Err(_) => match socket.poll_write_ready(context) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
-                    Poll::Pending => return connection.poll_blocked(moved > 0, context).map(Err),
+                    Poll::Pending => {
+                        let written = self.out.written() + self.file.length - self.left;
+                        return connection.poll_blocked(written, context).map(Err);
+                    }
                 },
             }
         }
@@ -192,9 +194,8 @@ impl Streaming {
     ) -> Poll<Result<(), Cut>> {
         loop {
             let is_starved = self.gather(context);
-            let before = self.out.sent();
             let flushed = self.out.poll_flush(&mut connection.stream, context);
-            let is_blocked = flushed.is_pending();
+            let blocked = flushed.is_pending().then(|| self.out.written());
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
                 Poll::Ready(Ok(())) if self.is_over => {
@@ -202,12 +203,9 @@ impl Streaming {
                     return Poll::Ready(self.end);
                 }
                 Poll::Ready(Ok(())) if !is_starved => continue,
-                Poll::Pending if self.out.sent() > before => {
-                    connection.watch.arm(connection.door.rules.transfer_time);
-                }
                 _ => {}
             }
-            match connection.poll_upload(upload, is_blocked, context) {
+            match connection.poll_upload(upload, blocked, context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),
                 Poll::Pending => return Poll::Pending,

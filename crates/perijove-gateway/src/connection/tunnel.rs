@@ -50,7 +50,7 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
             () = poll_fn(|context| watch.poll_drain(context)) => Farewell::Stopping,
         }
     };
-    tunnel.join(stream, leftover, farewell).await;
+    tunnel.join(stream, leftover, route.limits.upgrade_silence, farewell).await;
     drop(open);
     closing::log(entry, answer.status, 0);
 }

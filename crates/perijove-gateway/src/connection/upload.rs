@@ -14,7 +14,12 @@ use std::{
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
-use crate::{Body, BodyError, Chunk, ChunkReader, Framing, Head, Source, buffers, stream::Stream};
+use crate::{
+    Body, BodyError, Chunk, ChunkReader, Framing, Head, Plan, Source, buffers, stream::Stream,
+    watch::Watch,
+};
+
+use super::pace::Pace;
 
 /// A piece of a body of known length is read at most this large at once.
 const PIECE: usize = 64 << 10;
@@ -32,6 +37,7 @@ pub(super) struct Upload {
     invitation: &'static [u8],
     /// The client waited for the invitation, and it is too late for it.
     is_uninvited: bool,
+    pace: Pace,
 }
 
 /// What is still to come.
@@ -50,7 +56,7 @@ enum Left {
 pub(super) enum Pump {
     /// Nobody wants more, or there is no more.
     Idle,
-    /// The reader has something to look at.
+    /// The reader has something to look at: a piece, or the end.
     Moved,
     /// The client is waited for.
     Waiting,
@@ -118,7 +124,7 @@ impl Source for Incoming {
 
 /// The body of a request whose head was just taken off `buffer`, and the connection's end of it
 /// unless all of it has come already.
-pub(super) fn begin(head: &Head, buffer: &mut BytesMut) -> (Body, Option<Upload>) {
+pub(super) fn begin(head: &Head, buffer: &mut BytesMut, rules: &Plan) -> (Body, Option<Upload>) {
     let left = match head.framing() {
         Framing::None | Framing::Length(0) => return (Body::Empty, None),
         Framing::Length(length) => match usize::try_from(length) {
@@ -139,7 +145,8 @@ pub(super) fn begin(head: &Head, buffer: &mut BytesMut) -> (Body, Option<Upload>
     };
     let body = Body::Stream(Box::new(Incoming { place: place.clone(), left: known }));
     let invitation = if is_waiting { CONTINUE } else { &[] };
-    (body, Some(Upload { place, left, invitation, is_uninvited: false }))
+    let pace = Pace::of_body(rules);
+    (body, Some(Upload { place, left, invitation, is_uninvited: false, pace }))
 }
 
 impl Upload {
@@ -154,6 +161,8 @@ impl Upload {
             let mut state = self.place.lock();
             if !state.is_wanted || state.is_over {
                 state.pump = Some(context.waker().clone());
+                drop(state);
+                self.pace.pause();
                 return Pump::Idle;
             }
         }
@@ -166,8 +175,16 @@ impl Upload {
         let Poll::Ready(piece) = self.poll_piece(stream, buffer, context) else {
             return Pump::Waiting;
         };
+        if let Some(Ok(bytes)) = &piece {
+            self.pace.gain(bytes.len());
+        }
         self.hand_over(piece, context);
         Pump::Moved
+    }
+
+    /// The client is waited for, until `watch` says that it was for too long.
+    pub(super) fn wait(&mut self, watch: &Watch) {
+        self.pace.wait(watch);
     }
 
     /// The client took too long: the reader is told.

@@ -8,7 +8,15 @@ mod relay;
 #[cfg(test)]
 mod tests;
 
-use std::{fmt, sync::Arc, task::Poll};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -39,6 +47,8 @@ pub(crate) enum Farewell {
     Refused,
     /// The gateway stops, or its upstream is replaced.
     Stopping,
+    /// Nothing was carried for too long.
+    Silent,
 }
 
 impl Tunnel {
@@ -53,27 +63,34 @@ impl Tunnel {
     }
 
     /// Carries bytes both ways until both sides have ended, or there is reason for a farewell.
-    /// `leftover` came from the client behind the request's head.
+    /// `leftover` came from the client behind the request's head. `silence`: how long nothing may
+    /// be carried; zero: for ever.
     pub(crate) async fn join(
         self,
         client: Stream,
         leftover: Bytes,
+        silence: Duration,
         farewell: impl Future<Output = Farewell>,
     ) {
         let Self { socket, early, is_websocket, slot } = self;
         let Some(socket) = Arc::into_inner(socket) else { return };
+        let carried = AtomicU64::new(0);
         let mut relay = Relay::new(client, Stream::Plain(socket), leftover, early);
         let reason = std::pin::pin!(async {
             tokio::select! {
                 () = slot.member().failed().cancelled() => None,
                 () = slot.member().dismissed().cancelled() => Some(Farewell::Stopping),
                 farewell = farewell => Some(farewell),
+                () = silent(&carried, silence) => Some(Farewell::Silent),
             }
         });
         let mut reason = Aside::new(reason);
         let farewell = std::future::poll_fn(|context| match relay.poll(context) {
             Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => reason.poll(context),
+            Poll::Pending => {
+                carried.store(relay.carried(), Ordering::Relaxed);
+                reason.poll(context)
+            }
         });
         if let Some(farewell) = farewell.await
             && is_websocket
@@ -83,6 +100,23 @@ impl Tunnel {
         }
     }
 }
+
+/// Ends when `carried` has not changed for this long; it is looked at a few times within it.
+async fn silent(carried: &AtomicU64, silence: Duration) {
+    if silence.is_zero() {
+        return std::future::pending().await;
+    }
+    let (mut before, mut quiet) = (0, 0);
+    while quiet < LOOKS {
+        tokio::time::sleep(silence / LOOKS).await;
+        let now = carried.load(Ordering::Relaxed);
+        quiet = if now == before { quiet + 1 } else { 0 };
+        before = now;
+    }
+}
+
+/// How often silence is looked for within its longest time.
+const LOOKS: u32 = 8;
 
 impl fmt::Debug for Tunnel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -19,6 +19,7 @@ mod proxy_http1;
 mod proxy_upgrade;
 mod requests;
 mod site;
+mod slow_clients;
 mod static_files;
 mod stopping;
 mod tls;

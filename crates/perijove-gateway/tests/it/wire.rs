@@ -85,6 +85,30 @@ impl Wire {
         }
     }
 
+    /// Whether something comes within a time.
+    pub(crate) async fn has_come(&mut self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.more()).await.is_ok()
+    }
+
+    /// Reads on, and says whether so many bytes come before the end.
+    pub(crate) async fn goes_on_for(&mut self, bytes: usize) -> bool {
+        let mut count = 0;
+        while count < bytes {
+            self.early.clear();
+            if !self.more().await {
+                return false;
+            }
+            count += self.early.len();
+        }
+        true
+    }
+
+    /// A plain GET, and whether it is answered with 200.
+    pub(crate) async fn try_get(&mut self, path: &str) -> bool {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: site.example\r\n\r\n");
+        self.try_send(request.as_bytes()).await && self.more().await
+    }
+
     /// Exactly so many bytes.
     pub(crate) async fn take(&mut self, count: usize) -> Vec<u8> {
         while self.early.len() < count {

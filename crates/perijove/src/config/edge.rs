@@ -60,8 +60,26 @@ pub struct Limits {
     pub head_time: Period,
     /// How long a kept-alive connection may stay without a request.
     pub idle_time: Period,
-    /// Open connections of all listeners together.
+    /// How long a client may stop amid a body that it sends, or take nothing of its answer.
+    pub transfer_time: Period,
+    /// The least bytes per second at which a client sends a body. Whoever is slower is answered
+    /// with 408 when `transfer-time` is used up: waiting uses it up, what comes earns it again.
+    /// `0`: any rate.
+    pub body_rate: Size,
+    /// The least bytes per second at which a client takes an answer that waits for it, over
+    /// `transfer-time`. Streams that the client keeps up with, and websockets, are never too slow.
+    /// `0`: any rate.
+    pub answer_rate: Size,
+    /// How long a websocket may carry nothing, in either direction. `0`: for ever.
+    pub websocket_idle_time: Period,
+    /// Open connections of all listeners together. No more than the limit of open files allows.
     pub connections: usize,
+    /// Open connections of one address (of IPv6: of one network of 64 bits). Connections above it
+    /// are closed. Trusted proxies have no such limit. `0`: no limit.
+    pub connections_per_client: usize,
+    /// Connections that wait to be accepted, for each listener. The kernel has a limit of its own
+    /// (`net.core.somaxconn`).
+    pub backlog: usize,
     /// How long requests under way may go on after the stop.
     pub drain_time: Period,
 }
@@ -73,7 +91,13 @@ impl Default for Limits {
             head_fields: 128,
             head_time: Period::seconds(30),
             idle_time: Period::seconds(75),
+            transfer_time: Period::seconds(60),
+            body_rate: Size(500),
+            answer_rate: Size(500),
+            websocket_idle_time: Period::seconds(86_400),
             connections: 10_000,
+            connections_per_client: 0,
+            backlog: 4096,
             drain_time: Period::seconds(30),
         }
     }
@@ -126,4 +150,6 @@ pub struct Route {
     pub body_limit: Option<Size>,
     /// How long an answer may be silent.
     pub response_time: Option<Period>,
+    /// For a connection to the program to be made.
+    pub connect_time: Option<Period>,
 }

@@ -42,6 +42,10 @@ pub struct Site {
     pub body_limit: Size,
     /// How long a request waits in line for a free worker.
     pub wait: Period,
+    /// How many requests may wait in line; more are answered with 503 at once.
+    pub queue: usize,
+    /// For a connection to a worker, or to a program elsewhere, to be made.
+    pub connect_time: Period,
     /// How long an answer may be silent.
     pub response_time: Period,
     /// How long the application may take to be loaded.
@@ -64,6 +68,8 @@ impl Default for Site {
             error_pages: None,
             body_limit: Size(100 << 20),
             wait: Period::seconds(30),
+            queue: 4096,
+            connect_time: Period::seconds(5),
             response_time: Period::seconds(60),
             start_time: Period::seconds(60),
         }

@@ -1,12 +1,12 @@
 //! What the gateway is told of a plan: listeners, certificates, logs.
 
-use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{num::NonZero, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use perijove_gateway::{
     AccessLog, Gateway, HeadLimits, ListenAddress, Listener, LogFormat, Routes, Tls,
 };
 
-use super::failing;
+use super::{descriptors, failing};
 use crate::{
     config::{AccessLog as Wanted, Plan, layers::Environment, plan::ListenAt},
     failure::{Failure, Kind},
@@ -69,13 +69,17 @@ impl Open<'_> {
             head: HeadLimits { bytes: head_bytes, fields: limits.head_fields },
             head_time: limits.head_time.0,
             idle_time: limits.idle_time.0,
-            connections: limits.connections,
+            transfer_time: limits.transfer_time.0,
+            body_rate: limits.body_rate.0,
+            answer_rate: limits.answer_rate.0,
+            connections: descriptors::allow(limits.connections),
+            connections_per_client: NonZero::new(limits.connections_per_client).map(NonZero::get),
+            backlog: i32::try_from(limits.backlog).unwrap_or(i32::MAX),
             drain_time: limits.drain_time.0,
             trusted_proxies: plan.trusted_proxies.clone(),
             trusts_unix_peers: plan.trusts_unix_peers,
             error_pages: plan.site.error_pages.clone(),
             access_log: self.access_log.clone(),
-            ..perijove_gateway::Plan::default()
         };
         Gateway::bind(wanted).map_err(failing::bind)
     }

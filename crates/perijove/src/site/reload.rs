@@ -78,6 +78,8 @@ fn need_restart(before: &Plan, now: &Plan) -> Vec<&'static str> {
         ("state-folder", before.folders.state != now.folders.state),
         ("runtime-folder", before.folders.runtime != now.folders.runtime),
         ("site.wait", before.site.wait != now.site.wait),
+        ("site.queue", before.site.queue != now.site.queue),
+        ("site.connect-time", before.site.connect_time != now.site.connect_time),
         ("site.error-pages", before.site.error_pages != now.site.error_pages),
         ("site.upstream", kind(before) != kind(now)),
         ("notebook.path", notebook_path(before) != notebook_path(now)),

@@ -19,7 +19,11 @@ pub(super) type Placed = (Option<String>, String, Route);
 /// What a site's requests are sent to, and which of it is a site that runs elsewhere; none when the
 /// site is files alone. Whoever runs the application adds its workers.
 pub(super) fn upstreams(site: &SitePlan) -> Option<(Arc<Upstreams>, Option<UpstreamId>)> {
-    let upstreams = Upstreams::new(UpstreamSettings { wait: site.wait, ..Default::default() });
+    let upstreams = Upstreams::new(UpstreamSettings {
+        wait: site.wait,
+        queue: site.queue,
+        connect_time: site.connect_time,
+    });
     let elsewhere = match &site.target {
         SiteTarget::Nothing => return None,
         SiteTarget::Application(_) => None,
@@ -45,6 +49,9 @@ pub(super) fn all(
 ) -> Vec<Placed> {
     let mut placed = site(&plan.site, upstreams);
     placed.extend(plan.routes.iter().filter_map(|route| further(route, applications)));
+    for (_, _, route) in &mut placed {
+        route.limits.upgrade_silence = plan.limits.websocket_idle_time.0;
+    }
     placed
 }
 
@@ -60,7 +67,8 @@ fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
     let open = |files: &StaticPlan| {
         Arc::new(Files::new(&files.path, files.folder.clone(), FileSettings::default()))
     };
-    let limits = Limits { body: site.body_limit, response_time: site.response_time };
+    let limits =
+        Limits { body: site.body_limit, response_time: site.response_time, ..Limits::default() };
     let route = |files: &[&StaticPlan]| {
         let files: Arc<[Arc<Files>]> = files.iter().map(|files| open(files)).collect();
         let target = match (upstreams, files.first()) {
@@ -94,11 +102,14 @@ fn further(plan: &RoutePlan, applications: &Applications) -> Option<Placed> {
         }
         RouteTarget::Redirect(to) => Target::Redirect { status: 302, location: to.as_str().into() },
         RouteTarget::Upstream(address) => {
-            let upstreams = Upstreams::new(UpstreamSettings::default());
+            let settings =
+                UpstreamSettings { connect_time: plan.connect_time, ..UpstreamSettings::default() };
+            let upstreams = Upstreams::new(settings);
             upstreams.add(elsewhere(address));
             Target::Proxy { files: Arc::new([]), upstreams }
         }
     };
-    let limits = Limits { body: plan.body_limit, response_time: plan.response_time };
+    let limits =
+        Limits { body: plan.body_limit, response_time: plan.response_time, ..Limits::default() };
     Some((plan.host.clone(), plan.path.clone(), Route { limits, ..Route::new(target) }))
 }

@@ -21,6 +21,7 @@ use super::{
         answer::{Wire, push_head},
         closing,
         outgoing::Outgoing,
+        pace::Window,
         sending::{Cut, Sending},
         upload::{self, Pump, Upload},
     },
@@ -35,7 +36,7 @@ pub(super) enum After {
 }
 
 pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
-    let (body, mut upload) = upload::begin(&head, &mut connection.buffer);
+    let (body, mut upload) = upload::begin(&head, &mut connection.buffer, &connection.door.rules);
     let client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
     let entry = connection.door.entry(&head, &client);
     let request_id = client.request_id.clone();
@@ -158,7 +159,7 @@ impl Connection {
                 self.watch.disarm();
                 return Poll::Ready(Some(made));
             }
-            match self.poll_upload(upload, false, context) {
+            match self.poll_upload(upload, None, context) {
                 Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(_)) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
@@ -167,38 +168,38 @@ impl Connection {
     }
 
     /// Ready when a piece of the body was moved to its reader, or, as an error, when the client
-    /// has left. `is_blocked`: the client does not take what is written to it either.
+    /// has left. `blocked`: the client does not take what is written to it either, and so many
+    /// bytes were.
     pub(in crate::connection) fn poll_upload(
         &mut self,
         upload: &mut Option<Upload>,
-        is_blocked: bool,
+        blocked: Option<u64>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         let pump = match upload {
             Some(upload) => upload.pump(&mut self.stream, &mut self.buffer, context),
             None => Pump::Idle,
         };
-        match pump {
-            Pump::Moved => {
+        match (pump, blocked, upload) {
+            (Pump::Moved, ..) => {
                 self.watch.disarm();
-                return Poll::Ready(Ok(()));
+                Poll::Ready(Ok(()))
             }
-            Pump::Waiting => {}
-            Pump::Idle if is_blocked => {}
-            Pump::Idle => {
+            (Pump::Waiting | Pump::Idle, Some(written), _) => {
+                ready!(self.poll_blocked(written, context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            (Pump::Waiting, None, Some(upload)) => {
+                upload.wait(&self.watch);
+                ready!(self.watch.poll_late(context));
                 self.watch.disarm();
-                return self.poll_gone(upload.as_ref(), context);
-            }
-        }
-        self.watch.arm_once(self.door.rules.transfer_time);
-        ready!(self.watch.poll_late(context));
-        self.watch.disarm();
-        match upload {
-            Some(upload) if !is_blocked => {
                 upload.fail(BodyError::Late, context);
                 Poll::Ready(Ok(()))
             }
-            _ => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            (Pump::Waiting | Pump::Idle, None, upload) => {
+                self.watch.disarm();
+                self.poll_gone(upload.as_ref(), context)
+            }
         }
     }
 
@@ -218,18 +219,26 @@ impl Connection {
         }
     }
 
-    /// The client does not take what is written to it: ready when it has had its time.
+    /// The client does not take what is written to it, `written` bytes so far: ready when it has
+    /// been too slow.
     pub(in crate::connection) fn poll_blocked(
-        &self,
-        has_moved: bool,
+        &mut self,
+        written: u64,
         context: &mut Context<'_>,
     ) -> Poll<Cut> {
-        let time = self.door.rules.transfer_time;
-        if has_moved {
-            self.watch.arm(time);
-        } else {
-            self.watch.arm_once(time);
+        if !self.watch.is_armed() {
+            self.window = None;
+            self.watch.arm(self.door.rules.transfer_time);
         }
+        let begin =
+            *self.window.get_or_insert_with(|| Window::begin(self.stream.socket(), written));
+        ready!(self.watch.poll_late(context));
+        let now = Window::begin(self.stream.socket(), written);
+        if begin.is_slow(&now, self.door.rules.answer_rate) {
+            return Poll::Ready(Cut::Client);
+        }
+        self.window = Some(now);
+        self.watch.arm(self.door.rules.transfer_time);
         self.watch.poll_late(context).map(|()| Cut::Client)
     }
 }

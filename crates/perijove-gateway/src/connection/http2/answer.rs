@@ -3,7 +3,6 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -11,8 +10,11 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 
 use crate::{
-    Body, BodyError, Response, Source, access_log::Entry, body::FileSource, clock,
-    connection::closing,
+    Body, BodyError, Response, Source,
+    access_log::Entry,
+    body::FileSource,
+    clock,
+    connection::{closing, pace::Pace},
 };
 
 use super::{Active, STALL};
@@ -29,8 +31,10 @@ pub(super) struct Outbound {
     next: Option<Piece>,
     left: Option<u64>,
     sent: u64,
+    /// Bytes of the piece that was taken last.
+    last: usize,
     status: u16,
-    time: Duration,
+    pace: Pace,
     entry: Option<Box<Entry>>,
     is_over: bool,
     _active: Active,
@@ -87,10 +91,20 @@ pub(super) fn begin(
         Body::Stream(source) => Kind::Stream(source),
     };
     let left = if has_body { length } else { Some(0) };
-    let time = door.rules.transfer_time;
+    let pace = Pace::of_answer(&door.rules);
     let is_over = left == Some(0);
-    let outbound =
-        Outbound { body, next: None, left, sent: 0, status, time, entry, is_over, _active: active };
+    let outbound = Outbound {
+        body,
+        next: None,
+        left,
+        sent: 0,
+        last: 0,
+        status,
+        pace,
+        entry,
+        is_over,
+        _active: active,
+    };
     response.map(|()| outbound)
 }
 
@@ -137,6 +151,7 @@ impl hyper::body::Body for Outbound {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         let _ = STALL.try_with(super::Watch::disarm);
+        this.pace.gain(std::mem::take(&mut this.last));
         let piece = match &mut this.body {
             Kind::Nothing => None,
             Kind::Full(bytes) if bytes.is_empty() => None,
@@ -144,7 +159,7 @@ impl hyper::body::Body for Outbound {
             Kind::Stream(source) => ready!(gather(&mut **source, &mut this.next, context)),
         };
         // Until it is asked for the next piece, the client is waited for.
-        let _ = STALL.try_with(|stall| stall.arm(this.time));
+        let _ = STALL.try_with(|stall| this.pace.wait(stall));
         Poll::Ready(match piece {
             None if this.left.is_some_and(|left| left > 0) => Some(Err(BodyError::CutOff)),
             None => {
@@ -152,6 +167,7 @@ impl hyper::body::Body for Outbound {
                 None
             }
             Some(Ok(bytes)) => {
+                this.last = bytes.len();
                 let length = bytes.len() as u64;
                 this.sent += length;
                 this.left = this.left.map(|left| left.saturating_sub(length));

@@ -4,7 +4,6 @@ use std::{
     pin::Pin,
     sync::PoisonError,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use hyper::body::{Body as _, Incoming};
 use crate::{Body, BodyError, Head, Request, Source, error::Fault};
 
 use super::{STALL, Streams};
+use crate::connection::pace::Pace;
 
 pub(super) fn read(streams: &Streams, request: http::Request<Incoming>) -> Result<Request, Fault> {
     let (parts, incoming) = request.into_parts();
@@ -25,7 +25,7 @@ pub(super) fn read(streams: &Streams, request: http::Request<Incoming>) -> Resul
     let body = if incoming.is_end_stream() {
         Body::Empty
     } else {
-        Body::Stream(Box::new(Inbound { incoming, time: rules.transfer_time }))
+        Body::Stream(Box::new(Inbound { incoming, pace: Pace::of_body(rules) }))
     };
     let mut peer = streams.peer.lock().unwrap_or_else(PoisonError::into_inner);
     let client = peer.client(&head, &rules.trusted_proxies);
@@ -70,8 +70,7 @@ fn cookies(fields: &HeaderMap) -> Vec<u8> {
 /// The body of a request.
 struct Inbound {
     incoming: Incoming,
-    /// Between two pieces.
-    time: Duration,
+    pace: Pace,
 }
 
 impl Source for Inbound {
@@ -81,11 +80,14 @@ impl Source for Inbound {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
                     // Outside of a stream of ours there is no limit to keep.
-                    let _ = STALL.try_with(|stall| stall.arm_once(self.time));
+                    let _ = STALL.try_with(|stall| self.pace.wait(stall));
                     return Poll::Pending;
                 }
             };
             let _ = STALL.try_with(super::Watch::disarm);
+            if let Some(Ok(frame)) = &frame {
+                self.pace.gain(frame.data_ref().map_or(0, Bytes::len));
+            }
             return Poll::Ready(match frame {
                 None => None,
                 Some(Err(error)) => {

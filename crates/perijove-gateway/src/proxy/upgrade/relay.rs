@@ -127,8 +127,13 @@ impl Relay {
         }
     }
 
+    /// Bytes carried so far, both ways.
+    pub(super) fn carried(&self) -> u64 {
+        self.up.carried + self.down.carried
+    }
+
     fn poll_silence(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let carried = self.up.carried + self.down.carried;
+        let carried = self.carried();
         let has_moved = std::mem::replace(&mut self.carried, carried) != carried;
         let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(SILENCE)));
         if has_moved {
@@ -143,7 +148,7 @@ impl Relay {
         // A close frame with a status code (RFC 6455 5.5.1, 7.4.1).
         let frame = match farewell {
             Farewell::Refused => [0x88, 2, 0x03, 0xf0],
-            Farewell::Stopping => [0x88, 2, 0x03, 0xe9],
+            Farewell::Stopping | Farewell::Silent => [0x88, 2, 0x03, 0xe9],
         };
         if !self.down.is_at_rest() || self.down.is_over() {
             return;

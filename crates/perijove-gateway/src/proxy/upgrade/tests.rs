@@ -1,4 +1,7 @@
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{
@@ -102,6 +105,27 @@ async fn after_one_end_the_other_may_be_silent_for_so_long() {
     assert!((80..100).contains(&elapsed), "{elapsed}");
     assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
     assert!(server.write_all(b"x").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_what_carries_nothing() {
+    let carried = AtomicU64::new(0);
+    let start = Instant::now();
+    let talk = async {
+        for _ in 0..10 {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            carried.fetch_add(1, Ordering::Relaxed);
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        () = talk => {}
+        () = super::silent(&carried, Duration::from_secs(8)) => {}
+    }
+    let elapsed = start.elapsed().as_secs();
+    assert!((58..61).contains(&elapsed), "{elapsed}");
+    let for_ever = super::silent(&carried, Duration::ZERO);
+    assert!(tokio::time::timeout(Duration::from_secs(1 << 20), for_ever).await.is_err());
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub(crate) struct RoutePlan {
     /// Bytes.
     pub(crate) body_limit: u64,
     pub(crate) response_time: Duration,
+    pub(crate) connect_time: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +107,8 @@ pub(super) fn limits(limits: &Limits, check: &mut Check<'_>) -> Limits {
     }
     check.not_zero(limits.head_time.0, "limits.head-time");
     check.not_zero(limits.idle_time.0, "limits.idle-time");
+    check.not_zero(limits.transfer_time.0, "limits.transfer-time");
+    check.at_least_one(Some(limits.backlog), "limits.backlog");
     check.at_least_one(Some(limits.connections), "limits.connections");
     limits.clone()
 }
@@ -177,6 +180,7 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         target,
         body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
         response_time: route.response_time.unwrap_or(config.site.response_time).0,
+        connect_time: route.connect_time.unwrap_or(config.site.connect_time).0,
     })
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct SitePlan {
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
     pub(crate) wait: Duration,
+    pub(crate) queue: usize,
+    pub(crate) connect_time: Duration,
     pub(crate) response_time: Duration,
 }
 
@@ -65,6 +67,8 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
     }
     Described::of_site(site).check_numbers(check);
     check.not_zero(site.wait.0, "site.wait");
+    check.at_least_one(Some(site.queue), "site.queue");
+    check.not_zero(site.connect_time.0, "site.connect-time");
     check.not_zero(site.response_time.0, "site.response-time");
     check.not_zero(site.start_time.0, "site.start-time");
     SitePlan {
@@ -75,6 +79,8 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
         root,
         body_limit: site.body_limit.0,
         wait: site.wait.0,
+        queue: site.queue,
+        connect_time: site.connect_time.0,
         response_time: site.response_time.0,
     }
 }
