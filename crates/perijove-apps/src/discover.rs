@@ -1,134 +1,78 @@
 //! What kind of application lies in a folder.
+//!
+//! Nothing is run to find out. What a file states (a `Procfile`, `wsgi_app` in `gunicorn.conf.py`)
+//! counts before what the code looks like; of two that could be meant equally well, none is chosen.
 
-use std::{fs, path::Path};
+mod candidates;
+mod django;
+mod paste;
+mod source;
+mod stated;
+
+use std::path::Path;
+
+use thiserror::Error;
 
 use crate::Application;
 
-/// Files that are looked at, in this order.
-const FILES: [&str; 2] = ["app", "wsgi"];
-/// Names that are looked for in them, in this order.
-const NAMES: [&str; 2] = ["application", "app"];
-/// Bytes of a file that are looked at.
-const MOST: usize = 1 << 20;
-
-/// An application that was found.
+/// What was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    pub application: Application,
-    /// For people: why this one.
-    pub why: String,
+    pub what: What,
+    /// For people: why this one, then what was passed over for it.
+    pub why: Vec<String>,
 }
 
-/// Finds the application of a folder: `application` or `app` in `app.py` or `wsgi.py`. `None` when
-/// neither file is there.
+/// Something that can be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    Application(Application),
+    /// The words of a command that listens on the port it is told.
+    Command(String),
+}
+
+/// What whoever asks could run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An application or a command.
+    Either,
+    /// An application: the driver is chosen, and it is not the one that runs commands.
+    Application,
+}
+
+/// More than one could be meant.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{} could be meant:{}", count(.candidates.len()), list(.candidates))]
+pub struct Ambiguous {
+    /// The name of each, as it can be written in `site.app`, and why it could be meant.
+    pub candidates: Vec<(String, String)>,
+}
+
+fn count(number: usize) -> String {
+    format!("{number} applications")
+}
+
+fn list(candidates: &[(String, String)]) -> String {
+    candidates.iter().map(|(name, why)| format!("\n  {name}  ({why})")).collect()
+}
+
+/// Finds what a folder is to be run as. `None` when nothing there looks like an application.
 ///
-/// Nothing is run to find it. A file that defines neither name where it can be seen is taken at
-/// its word all the same: the worker will say what is wrong with it.
-pub fn discover(root: &Path) -> Option<Found> {
-    FILES.iter().find_map(|module| {
-        let mut text = fs::read(root.join(format!("{module}.py"))).ok()?;
-        text.truncate(MOST);
-        let text = String::from_utf8_lossy(&text);
-        let name = NAMES.into_iter().find(|name| text.lines().any(|line| defines(line, name)));
-        let why = match name {
-            Some(name) => format!("{module}.py defines `{name}`"),
-            None => format!("{module}.py is there"),
-        };
-        let name = name.unwrap_or("application");
-        Some(Found { application: Application::Module(format!("{module}:{name}")), why })
-    })
-}
-
-/// Whether a line at the top level of a Python file gives this name a meaning.
-fn defines(line: &str, name: &str) -> bool {
-    let code = line.split('#').next().unwrap_or_default();
-    for keyword in ["async def ", "def ", "class "] {
-        if let Some(defined) = code.strip_prefix(keyword) {
-            return words(defined).next() == Some(name);
+/// # Errors
+/// When two could be meant equally well.
+pub fn discover(root: &Path, wanted: Wanted) -> Result<Option<Found>, Ambiguous> {
+    let mut passed_over = Vec::new();
+    for state in [stated::procfile, stated::gunicorn_settings] {
+        match state(root, wanted) {
+            Some(Ok(found)) => return Ok(Some(found)),
+            Some(Err(why_not)) => passed_over.push(why_not),
+            None => {}
         }
     }
-    if code.starts_with("from ") || code.starts_with("import ") {
-        return imports(code, name);
-    }
-    let Some(rest) = code.strip_prefix(name).map(str::trim_start) else { return false };
-    let is_assigned = rest.starts_with('=') && !rest.starts_with("==");
-    is_assigned || (rest.starts_with(':') && rest.contains('='))
-}
-
-/// `x as name`, or `name` itself without another one.
-fn imports(code: &str, name: &str) -> bool {
-    let imported: Vec<&str> = words(code).skip_while(|word| *word != "import").skip(1).collect();
-    let renamed = |at: usize| imported.get(at + 1) == Some(&"as");
-    imported.iter().enumerate().any(|(at, word)| *word == name && !renamed(at))
-}
-
-fn words(code: &str) -> impl Iterator<Item = &str> {
-    code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
+    let Some(mut found) = candidates::choose(root)? else { return Ok(None) };
+    found.why.extend(passed_over);
+    Ok(Some(found))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(files: &[(&str, &str)], expected: Option<(&str, &str)>) {
-        let folder = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(folder.path().join(name), text).unwrap();
-        }
-        let got = discover(folder.path());
-        let got = got.map(|found| (found.application.to_string(), found.why));
-        let expected = expected.map(|(name, why)| (name.to_owned(), why.to_owned()));
-        assert_eq!(got, expected, "{files:?}");
-    }
-
-    fn check_app(text: &str, expected: &str) {
-        let why = format!("app.py defines `{}`", expected.strip_prefix("app:").unwrap());
-        check(&[("app.py", text)], Some((expected, &why)));
-    }
-
-    #[test]
-    fn an_application_is_found_by_its_name() {
-        check_app("application = make()\n", "app:application");
-        check_app("app = make()\n", "app:app");
-        check_app("app=make()\n", "app:app");
-        check_app("app: Flask = Flask(__name__)\n", "app:app");
-        check_app("app = Flask(__name__)\napplication = app\n", "app:application");
-        check_app("def application(environ, start_response):\n    pass\n", "app:application");
-        check_app("async def app(scope, receive, send): ...\n", "app:app");
-        check_app("class app:\n    pass\n", "app:app");
-        check_app("from shop import app\n", "app:app");
-        check_app("from shop import (other, server as application)\n", "app:application");
-        check_app("app = 1 if x == 2 else make()  # application = 7\n", "app:app");
-    }
-
-    #[test]
-    fn what_only_looks_like_one_is_not() {
-        let there = Some(("app:application", "app.py is there"));
-        for text in [
-            "",
-            "    app = 1\n",
-            "# app = 1\n",
-            "application_name = 'x'\n",
-            "app.config = {}\n",
-            "app(debug=True)\n",
-            "app['x'] = 1\n",
-            "app == 1\n",
-            "def other(app=1): ...\n",
-            "from shop import app as shop_app\n",
-        ] {
-            check(&[("app.py", text)], there);
-        }
-    }
-
-    #[test]
-    fn files_are_looked_at_in_their_order() {
-        check(&[], None);
-        check(&[("main.py", "app = 1\n")], None);
-        check(&[("wsgi.py", "app = 1\n")], Some(("wsgi:app", "wsgi.py defines `app`")));
-        check(
-            &[("wsgi.py", "app = 1\n"), ("app.py", "app = 1\n")],
-            Some(("app:app", "app.py defines `app`")),
-        );
-        check(&[("app.py", "\u{fffd}\0")], Some(("app:application", "app.py is there")));
-    }
-}
+mod tests;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import importlib.util
 import os
 import re
@@ -30,8 +31,8 @@ class LoadError(Exception):
 def load(app: str | None, ini: str | None, root: str) -> Callable[..., Any]:
     """The application of the site at `root`, which becomes the current folder.
 
-    `app` is `module:callable`, `module:factory()`, a `.py` file with or without a callable behind
-    a colon, or a PasteDeploy `.ini` file. Without it, `ini` is tried, then `app.py`.
+    `app` is `module:callable`, `module:factory()`, a file (one that ends in `.py`, or a path with a
+    slash) with or without a callable behind a colon, or a PasteDeploy `.ini` file. Without it, `ini` is tried, then `app.py`.
     """
     os.chdir(root)
     sys.path[:] = [root, *(entry for entry in sys.path if entry not in (root, ""))]
@@ -40,7 +41,7 @@ def load(app: str | None, ini: str | None, root: str) -> Callable[..., Any]:
     path, _, attribute = name.partition(":")
     if path.endswith(".ini") or ".ini#" in path:
         return _from_paste(name)
-    if path.endswith(".py"):
+    if path.endswith(".py") or "/" in path:
         module = _module_from_file(Path(path))
     else:
         if app is None and not ini and not Path("app.py").exists() and not Path("app").is_dir():
@@ -71,7 +72,9 @@ def _module_from_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise LoadError(f"there is no file {path}", "name the application in `site.app`")
     name = path.stem
-    spec = importlib.util.spec_from_file_location(name, path.absolute())
+    # The loader is named: a file such as `wsgi/application` has no ending to tell it by.
+    loader = importlib.machinery.SourceFileLoader(name, str(path.absolute()))
+    spec = importlib.util.spec_from_file_location(name, path.absolute(), loader=loader)
     if spec is None or spec.loader is None or not name.isidentifier():
         raise LoadError(f"{path} cannot be imported", "give the file the name of a module")
     sys.path.insert(0, str(path.absolute().parent))

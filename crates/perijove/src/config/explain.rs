@@ -106,6 +106,9 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
     if let SiteTarget::Application(application) = &site.target {
         writeln!(text, "\napplication")?;
         writeln!(text, "  is           {}", application.name)?;
+        for why in &application.why {
+            writeln!(text, "  because      {why}")?;
+        }
         writeln!(text, "  folder       {}", site.root.display())?;
         writeln!(text, "  python       {}", application.python.display())?;
         writeln!(text, "  workers      {}", application.workers)?;

@@ -12,8 +12,11 @@ use super::{Period, Size};
 pub struct Site {
     /// The folder of the site.
     pub root: PathBuf,
-    /// The application: `"module:callable"`, `"module:factory()"`, `"wsgi.py"` or
-    /// `"production.ini"`. Without it, it is looked for: `app.py` or `wsgi.py` with `application`.
+    /// The application: `"module:callable"`, `"module:factory()"`, `"wsgi.py"`,
+    /// `"wsgi/application"` or `"production.ini"`. Without it, it is looked for: what `Procfile` or
+    /// `gunicorn.conf.py` says, then `app.py`, `wsgi.py`, `asgi.py`, `main.py`, `manage.py`, a
+    /// package with `create_app()`, a `PasteDeploy` file; `perijove check --explain` tells what
+    /// was found and why.
     pub app: Option<String>,
     /// How the application is called: `auto` or `wsgi`.
     pub interface: Interface,

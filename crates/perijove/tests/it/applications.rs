@@ -57,3 +57,14 @@ fn one_that_does_not_load_stops_the_start() {
     assert_eq!(ended.code, Some(78), "{}", ended.log);
     ended.shows("nothing_at_all");
 }
+
+#[tokio::test]
+async fn a_file_without_an_ending_is_loaded() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .file("wsgi/application", OTHER)
+        .set("site.app = 'wsgi/application'")
+        .start()
+        .await;
+    site.get("/x").await.shows("the other one sees /x");
+}

@@ -1,7 +1,7 @@
 //! What `perijove check --explain` tells about each file of `tests/data/configs`.
 //!
 //! A file says in its comments what it needs: `# without: NAME…` takes files away from the folder
-//! it is tried in, `# environment: NAME=VALUE…` sets variables.
+//! it is tried in, `# with: NAME…` adds applications, `# environment: NAME=VALUE…` sets variables.
 
 use std::{
     fs,
@@ -60,6 +60,9 @@ fn check(file: &Path) -> String {
             fs::remove_file(path).unwrap();
         }
     }
+    for name in directive("with").flat_map(|names| words(&names)) {
+        fs::write(folder.path().join(name), "app = FastAPI()\n").unwrap();
+    }
     fs::write(folder.path().join("perijove.toml"), &text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_perijove"));
     command
@@ -96,9 +99,9 @@ fn site() -> TempDir {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     };
-    write("app.py", "application = None\n");
+    write("app.py", "from wsgi import application\n");
     write("wsgi.py", "application = None\n");
-    write("production.ini", "[app:main]\n");
+    write("production.ini", "[server:main]\n");
     write("public/index.html", "hello");
     write("shop/app.py", "def make(): ...\n");
     write("certificate.pem", &certified.cert.pem());

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use perijove_apps::discover::{Wanted, What, discover};
+
 use super::{Check, processors, site::python};
 use crate::config::{Driver, Interface, Route, Site};
 
@@ -16,6 +18,8 @@ use named::named;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Application {
     pub(crate) name: perijove_apps::Application,
+    /// Why this one, when nobody named it.
+    pub(crate) why: Vec<String>,
     /// The folder that its workers run in.
     pub(crate) root: PathBuf,
     pub(crate) python: PathBuf,
@@ -78,15 +82,16 @@ impl<'a> Described<'a> {
     /// None when what is written cannot be meant.
     pub(super) fn decide(&self, root: &Path, check: &mut Check<'_>) -> Option<Found> {
         self.later(check);
-        let name = match self.app {
-            Some(app) => named(app, &self.key("app"), root, check)?,
-            None => match perijove_apps::discover::discover(root) {
-                Some(found) => found.application,
+        let (name, why) = match self.app {
+            Some(app) => (named(app, &self.key("app"), root, check)?, Vec::new()),
+            None => match self.discover(root, check)? {
+                Some(found) => found,
                 None => return Some(Found::Nothing),
             },
         };
         Some(Found::Application(Application {
             name,
+            why,
             root: root.to_owned(),
             python: python(self.python, &self.key("python"), root, check)?,
             workers: self.workers(check).unwrap_or_else(processors),
@@ -94,6 +99,26 @@ impl<'a> Described<'a> {
             health: self.health.map(str::to_owned),
             start_time: self.start_time,
         }))
+    }
+
+    /// What lies in the folder; the outer `None` when two could be meant.
+    #[expect(clippy::option_option, reason = "a mistake that is told is not an empty folder")]
+    fn discover(
+        &self,
+        root: &Path,
+        check: &mut Check<'_>,
+    ) -> Option<Option<(perijove_apps::Application, Vec<String>)>> {
+        match discover(root, Wanted::Application) {
+            Ok(found) => Some(found.and_then(|found| match found.what {
+                What::Application(application) => Some((application, found.why)),
+                What::Command(_) => None,
+            })),
+            Err(ambiguous) => {
+                let key = self.key("app");
+                check.wrong(&key, ambiguous, "write the one that is meant, as it stands here");
+                None
+            }
+        }
     }
 
     /// Gathers what is wrong with the numbers, whether or not there is an application.

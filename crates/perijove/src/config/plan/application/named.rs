@@ -44,6 +44,10 @@ fn read(app: &str, root: &Path) -> Name {
     if !app.contains(':') && Path::new(app).extension().is_some_and(|ending| ending == "ini") {
         return Name::Ini(root.join(app));
     }
+    let (path, callable) = app.split_once(':').unwrap_or((app, "application"));
+    if path.contains('/') && !path.contains("..") && !path.ends_with(".py") && is_dotted(callable) {
+        return Name::Script(root.join(path), format!("{path}:{callable}"));
+    }
     if let Some(module) = app.strip_suffix(".py").filter(|_| !app.contains(':')) {
         return match module.replace('/', ".") {
             module if is_dotted(&module) => Name::Script(root.join(app), module + ":application"),
@@ -85,6 +89,11 @@ mod tests {
             "web/wsgi.py",
             Name::Script("/s/web/wsgi.py".into(), "web.wsgi:application".to_owned()),
         );
+        check(
+            "wsgi/application",
+            Name::Script("/s/wsgi/application".into(), "wsgi/application:application".to_owned()),
+        );
+        check("bin/site:app", Name::Script("/s/bin/site".into(), "bin/site:app".to_owned()));
         check("production.ini", Name::Ini("/s/production.ini".into()));
         check("/etc/site.ini", Name::Ini("/etc/site.ini".into()));
         check("", Name::Nothing);
