@@ -42,18 +42,16 @@ pub enum Wanted {
 
 /// More than one could be meant.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("{} could be meant:{}", count(.candidates.len()), list(.candidates))]
+#[error("{} applications could be meant:\n{}", .candidates.len(), list(.candidates))]
 pub struct Ambiguous {
     /// The name of each, as it can be written in `site.app`, and why it could be meant.
     pub candidates: Vec<(String, String)>,
 }
 
-fn count(number: usize) -> String {
-    format!("{number} applications")
-}
-
 fn list(candidates: &[(String, String)]) -> String {
-    candidates.iter().map(|(name, why)| format!("\n  {name}  ({why})")).collect()
+    let lines: Vec<String> =
+        candidates.iter().map(|(name, why)| format!("  {name}  ({why})")).collect();
+    lines.join("\n")
 }
 
 /// Finds what a folder is to be run as. `None` when nothing there looks like an application.

@@ -134,7 +134,7 @@ fn of_module(root: &Path, module: &str, is_well_known: bool) -> Option<Candidate
     Some(Candidate { source: Some(source), is_faint, ..candidate })
 }
 
-/// `wsgi/application`, a file of Python without an ending, as mod_wsgi's users have it.
+/// `wsgi/application`, a file of Python without an ending, as users of `mod_wsgi` have it.
 fn of_script(root: &Path) -> Option<Candidate> {
     let source = Source::read(&root.join("wsgi/application"))?;
     let why = "wsgi/application is a file of Python".to_owned();
@@ -147,15 +147,11 @@ fn of_script(root: &Path) -> Option<Candidate> {
 fn of_package(root: &Path, package: &str) -> Option<Candidate> {
     let folder = root.join(package);
     let own = Source::read(&folder.join("__init__.py"))?;
-    let (source, module, file) = match seen_in(&own) {
-        Some(_) => (own, package.to_owned(), format!("{package}/__init__.py")),
-        None => {
-            let main = Source::read(&folder.join("main.py"))?;
-            if !main.calls(&FRAMEWORKS) {
-                return None;
-            }
-            (main, format!("{package}.main"), format!("{package}/main.py"))
-        }
+    let (source, module, file) = if seen_in(&own).is_some() {
+        (own, package.to_owned(), format!("{package}/__init__.py"))
+    } else {
+        let main = Source::read(&folder.join("main.py")).filter(|main| main.calls(&FRAMEWORKS))?;
+        (main, format!("{package}.main"), format!("{package}/main.py"))
     };
     let name = seen_in(&source)?;
     let why = format!("{file} defines `{name}`");

@@ -31,7 +31,7 @@ pub(super) fn find(root: &Path) -> Vec<Ini> {
 
 fn read(path: &Path) -> Option<Ini> {
     let name = path.file_name()?.to_str()?.to_owned();
-    if !name.ends_with(".ini") || name.starts_with('.') {
+    if path.extension().is_none_or(|ending| ending != "ini") || name.starts_with('.') {
         return None;
     }
     let text = fs::read_to_string(path).ok()?;

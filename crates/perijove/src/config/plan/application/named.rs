@@ -45,7 +45,8 @@ fn read(app: &str, root: &Path) -> Name {
         return Name::Ini(root.join(app));
     }
     let (path, callable) = app.split_once(':').unwrap_or((app, "application"));
-    if path.contains('/') && !path.contains("..") && !path.ends_with(".py") && is_dotted(callable) {
+    let is_python = Path::new(path).extension().is_some_and(|ending| ending == "py");
+    if path.contains('/') && !path.contains("..") && !is_python && is_dotted(callable) {
         return Name::Script(root.join(path), format!("{path}:{callable}"));
     }
     if let Some(module) = app.strip_suffix(".py").filter(|_| !app.contains(':')) {
