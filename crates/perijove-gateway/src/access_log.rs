@@ -177,8 +177,8 @@ thread_local! {
         const { RefCell::new(Gathered { lines: Vec::new(), flusher: None }) };
 }
 
-/// Sends the lines of this thread on, for ever.
-pub(crate) async fn flush_often(log: AccessLog) {
+/// Sends the lines of this thread on, for ever: to the log that is in use then.
+pub(crate) async fn flush_often(log: impl Fn() -> Option<AccessLog>) {
     loop {
         poll_fn(|context| {
             GATHERED.with_borrow_mut(|gathered| {
@@ -191,13 +191,16 @@ pub(crate) async fn flush_often(log: AccessLog) {
         })
         .await;
         tokio::time::sleep(GATHER).await;
-        flush(&log);
+        flush(log().as_ref());
     }
 }
 
 /// Sends the lines of this thread on.
-pub(crate) fn flush(log: &AccessLog) {
-    log.send(GATHERED.with_borrow_mut(|gathered| std::mem::take(&mut gathered.lines)));
+pub(crate) fn flush(log: Option<&AccessLog>) {
+    let lines = GATHERED.with_borrow_mut(|gathered| std::mem::take(&mut gathered.lines));
+    if let Some(log) = log {
+        log.send(lines);
+    }
 }
 
 /// Where lines are written to.

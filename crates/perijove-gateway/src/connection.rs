@@ -10,7 +10,17 @@ mod sending;
 mod tunnel;
 mod upload;
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
@@ -40,6 +50,8 @@ pub(crate) struct Door {
     pub(crate) pages: Arc<Pages>,
     /// Of the whole gateway.
     pub(crate) rules: Arc<Plan>,
+    /// Its place was taken: connections that came by it end with their next answer.
+    pub(crate) is_left: AtomicBool,
 }
 
 impl Door {
@@ -47,6 +59,14 @@ impl Door {
     pub(crate) fn refuse(&self, fault: &Fault, head: Option<&Head>, request_id: &str) -> Response {
         fault.log(request_id);
         self.pages.answer(fault, head, request_id)
+    }
+
+    pub(crate) fn leave(&self) {
+        self.is_left.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_left(&self) -> bool {
+        self.is_left.load(Ordering::Relaxed)
     }
 
     /// The line of a request, if it is to stand in the log.

@@ -8,10 +8,9 @@ use std::{
 
 use crate::clock;
 
-/// The open connections by client, up to a limit for each.
-#[derive(Debug)]
+/// The open connections by client.
+#[derive(Debug, Default)]
 pub(crate) struct Crowd {
-    limit: usize,
     /// Held for a moment whenever a connection begins or ends.
     state: Mutex<State>,
 }
@@ -37,22 +36,19 @@ pub(crate) struct Full;
 const PAUSE: u64 = 60;
 
 impl Crowd {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, state: Mutex::default() }
-    }
-
-    pub(crate) fn enter(&self, address: IpAddr) -> Result<Seen, Full> {
+    /// Counts a connection, unless the client has as many as `limit` already.
+    pub(crate) fn enter(&self, address: IpAddr, limit: usize) -> Result<Seen, Full> {
         let seen = Seen::of(address);
         let mut state = self.lock();
         let open = state.open.entry(seen).or_default();
-        if *open < self.limit {
+        if *open < limit {
             *open += 1;
             return Ok(seen);
         }
         state.turned_away += 1;
         let now = clock::unix_seconds();
         if now.saturating_sub(state.told) >= PAUSE {
-            let (limit, count) = (self.limit, std::mem::take(&mut state.turned_away));
+            let count = std::mem::take(&mut state.turned_away);
             state.told = now;
             tracing::warn!(client = %seen.0, limit, count, "connections above a client's limit were closed");
         }
@@ -91,8 +87,8 @@ mod tests {
 
     #[test]
     fn each_client_has_its_own_limit() {
-        let crowd = Crowd::new(2);
-        let enter = |address: &str| crowd.enter(address.parse().unwrap());
+        let crowd = Crowd::default();
+        let enter = |address: &str| crowd.enter(address.parse().unwrap(), 2);
         let first = enter("192.0.2.1").unwrap();
         enter("::ffff:192.0.2.1").unwrap();
         assert_eq!(enter("192.0.2.1"), Err(Full));
@@ -107,9 +103,9 @@ mod tests {
 
     #[test]
     fn who_has_left_is_forgotten() {
-        let crowd = Crowd::new(1);
+        let crowd = Crowd::default();
         for _ in 0..3 {
-            let seen = crowd.enter("192.0.2.1".parse().unwrap()).unwrap();
+            let seen = crowd.enter("192.0.2.1".parse().unwrap(), 1).unwrap();
             crowd.leave(seen);
         }
         assert!(crowd.lock().open.is_empty());

@@ -1,6 +1,9 @@
 //! The gateway: binds its listeners, then runs until it is told to stop.
 
+mod listeners;
+
 use std::{
+    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -13,11 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AccessLog, HeadLimits, Routes,
-    connection::Door,
-    error::Pages,
-    listen::{Bound, Name},
     thread::{Crew, Terms},
 };
+
+pub use listeners::{Change, Handed, Listeners};
 
 /// What the gateway is to do, checked and resolved. Begin with `Plan::default()`, which has no
 /// listeners.
@@ -81,6 +83,8 @@ impl Default for Plan {
 /// One address and what is served there.
 #[derive(Debug)]
 pub struct Listener {
+    /// What tells it from others when listeners change: one of the same name stays open.
+    pub name: String,
     pub address: ListenAddress,
     pub routes: Routes,
     /// Replaced as a whole when the certificates change.
@@ -92,9 +96,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// A logged listener without TLS.
+    /// A logged listener without TLS, named for its address.
     pub fn new(address: ListenAddress, routes: Routes) -> Self {
-        Self { address, routes, tls: None, strict_transport: None, is_logged: true }
+        let name = address.to_string();
+        Self { name, address, routes, tls: None, strict_transport: None, is_logged: true }
     }
 }
 
@@ -108,6 +113,22 @@ pub enum ListenAddress {
     },
     /// A descriptor that was inherited (`LISTEN_FDS`).
     Inherited(std::os::fd::OwnedFd),
+    /// A listener of another program of ours, which lets go of it when this one takes over; then
+    /// the file of a Unix socket is this one's ([`Listeners::own`]).
+    Handed {
+        socket: std::os::fd::OwnedFd,
+        file: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+            Self::Inherited(_) | Self::Handed { .. } => f.write_str("the inherited socket"),
+        }
+    }
 }
 
 /// Why a listener could not be opened.
@@ -122,65 +143,39 @@ pub enum BindError {
 /// Bound listeners, not yet serving.
 #[derive(Debug)]
 pub struct Gateway {
-    bound: Vec<(Bound, Arc<Door>)>,
-    rules: Arc<Plan>,
+    listeners: Listeners,
 }
 
 impl Gateway {
     /// Opens every listener.
-    pub fn bind(mut plan: Plan) -> Result<Self, BindError> {
-        let listeners = std::mem::take(&mut plan.listeners);
-        let pages = Arc::new(Pages::new(plan.error_pages.clone()));
-        let rules = Arc::new(plan);
-        let bound = listeners.into_iter().map(|listener| {
-            let bound = Bound::open(listener.address, rules.backlog)?;
-            let port = match &bound.name {
-                Name::Tcp(address) => address.port(),
-                Name::Unix(_) => 0,
-            };
-            let door = Door {
-                routes: listener.routes,
-                tls: listener.tls,
-                strict_transport: listener.strict_transport,
-                is_logged: listener.is_logged && rules.access_log.is_some(),
-                port,
-                pages: pages.clone(),
-                rules: rules.clone(),
-            };
-            Ok((bound, Arc::new(door)))
-        });
-        Ok(Self { bound: bound.collect::<Result<_, _>>()?, rules })
+    pub fn bind(plan: Plan) -> Result<Self, BindError> {
+        Ok(Self { listeners: Listeners::open(plan)? })
     }
 
     /// The addresses that were bound, as `http://127.0.0.1:8000`, `https://…` or `unix:/path`, in
     /// the order of the plan.
     pub fn addresses(&self) -> Vec<String> {
-        let text = |(bound, door): &(Bound, Arc<Door>)| match &bound.name {
-            Name::Tcp(address) if door.tls.is_some() => format!("https://{address}"),
-            Name::Tcp(address) => format!("http://{address}"),
-            Name::Unix(path) => format!("unix:{}", path.display()),
-        };
-        self.bound.iter().map(text).collect()
+        self.listeners.addresses()
+    }
+
+    /// The listeners, to be changed or handed on while the gateway runs.
+    pub fn listeners(&self) -> Listeners {
+        self.listeners.clone()
     }
 
     /// Serves until `stop`, then takes no more connections, finishes the requests under way within
     /// the drain time, and returns. `now` ends at once.
     pub async fn run(self, stop: CancellationToken, now: CancellationToken) {
-        let Self { bound, rules } = self;
-        let terms = Terms {
-            threads: rules.threads.max(1),
-            connections: rules.connections.max(1),
-            per_client: rules.connections_per_client,
-            drain_time: rules.drain_time,
-            log: rules.access_log.clone(),
-            stop: stop.clone(),
-            now,
-        };
-        let ended = Crew::start(&bound, &terms);
+        let rules = self.listeners.rules();
+        let first = rules.load_full();
+        let crew = Crew::new(&first);
+        let terms = Terms { threads: first.threads.max(1), rules, stop: stop.clone(), now };
+        let ended = crew.start(&terms);
+        self.listeners.man(&crew);
         // Dropping the listeners' own descriptors lets the port go as soon as the threads have
         // dropped theirs.
         stop.cancelled().await;
-        drop(bound);
+        self.listeners.close();
         ended.await;
     }
 }

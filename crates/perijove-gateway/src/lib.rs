@@ -47,7 +47,7 @@ pub use body::{Body, BodyError, FileBody, Source};
 pub use confine::{Confinement, CookieNames};
 pub use fields::FieldBlock;
 pub use files::{FileSettings, Files, clean_path};
-pub use gateway::{BindError, Gateway, ListenAddress, Listener, Plan};
+pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, Listeners, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};

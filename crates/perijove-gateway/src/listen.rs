@@ -12,6 +12,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -29,7 +30,7 @@ pub(crate) struct Bound {
     pub(crate) socket: OwnedFd,
     pub(crate) name: Name,
     /// Removes the socket's file at the end.
-    _file: Option<SocketFile>,
+    file: Option<SocketFile>,
 }
 
 /// Where it listens.
@@ -41,20 +42,37 @@ pub(crate) enum Name {
 
 impl Bound {
     pub(crate) fn open(address: ListenAddress, backlog: i32) -> Result<Self, BindError> {
-        let text = match &address {
-            ListenAddress::Tcp(address) => address.to_string(),
-            ListenAddress::Unix { path, .. } => format!("unix:{}", path.display()),
-            ListenAddress::Inherited(_) => "the inherited socket".to_owned(),
-        };
+        let text = address.to_string();
         let bound = match address {
             ListenAddress::Tcp(address) => tcp(address, backlog),
             ListenAddress::Unix { path, mode } => unix(path, mode, backlog),
             ListenAddress::Inherited(descriptor) => inherited(descriptor),
+            ListenAddress::Handed { socket, file } => handed(socket, file),
         };
         bound.map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => BindError::InUse { address: text },
             _ => BindError::Io { address: text, source },
         })
+    }
+
+    /// 0 for a Unix socket.
+    pub(crate) fn port(&self) -> u16 {
+        match &self.name {
+            Name::Tcp(address) => address.port(),
+            Name::Unix(_) => 0,
+        }
+    }
+
+    /// The socket's file, if it is one of ours.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.file.as_ref().map(|file| file.path.clone())
+    }
+
+    /// Whether the socket's file is removed at the end.
+    pub(crate) fn own_file(&self, is_ours: bool) {
+        if let Some(file) = &self.file {
+            file.is_ours.store(is_ours, Ordering::Relaxed);
+        }
     }
 }
 
@@ -80,7 +98,7 @@ fn of_socket(socket: Socket) -> io::Result<Bound> {
     } else {
         Name::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned())
     };
-    Ok(Bound { socket: socket.into(), name, _file: None })
+    Ok(Bound { socket: socket.into(), name, file: None })
 }
 
 fn inherited(descriptor: OwnedFd) -> io::Result<Bound> {
@@ -90,6 +108,15 @@ fn inherited(descriptor: OwnedFd) -> io::Result<Bound> {
     }
     socket.set_cloexec(true)?;
     of_socket(socket)
+}
+
+/// A socket knows the name it was bound below, not the one it was moved to.
+fn handed(descriptor: OwnedFd, file: Option<PathBuf>) -> io::Result<Bound> {
+    let bound = inherited(descriptor)?;
+    let Some(path) = file else { return Ok(bound) };
+    let file = SocketFile::at(&path)?;
+    file.is_ours.store(false, Ordering::Relaxed);
+    Ok(Bound { name: Name::Unix(path), file: Some(file), ..bound })
 }
 
 /// Binds below a temporary name and renames it over the final one, so that clients meet either the
@@ -105,7 +132,7 @@ fn unix(path: PathBuf, mode: u32, backlog: i32) -> io::Result<Bound> {
     socket.listen(backlog)?;
     fs::rename(&draft, &path)?;
     let bound = of_socket(socket)?;
-    Ok(Bound { name: Name::Unix(path.clone()), _file: Some(file.moved(path)), ..bound })
+    Ok(Bound { name: Name::Unix(path.clone()), file: Some(file.moved(path)), ..bound })
 }
 
 fn random() -> io::Result<[u8; 8]> {
@@ -135,11 +162,13 @@ fn refuse_living(path: &Path) -> io::Result<()> {
 struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// Not while another program has it.
+    is_ours: AtomicBool,
 }
 
 impl SocketFile {
     fn at(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, is_ours: true.into() })
     }
 
     fn moved(mut self, path: PathBuf) -> Self {
@@ -156,7 +185,8 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|found| found == self.identity) {
+        if *self.is_ours.get_mut() && identity(&self.path).is_ok_and(|found| found == self.identity)
+        {
             // Nothing is lost when it stays: the next start replaces it.
             drop(fs::remove_file(&self.path));
         }

@@ -30,6 +30,7 @@ struct Watches {
     next: u64,
     ticker: Option<Waker>,
     is_draining: bool,
+    is_farewell: bool,
 }
 
 struct Entry {
@@ -42,7 +43,13 @@ struct Entry {
 
 impl Watches {
     const fn new() -> Self {
-        Self { entries: Slab::new(), next: NEVER, ticker: None, is_draining: false }
+        Self {
+            entries: Slab::new(),
+            next: NEVER,
+            ticker: None,
+            is_draining: false,
+            is_farewell: false,
+        }
     }
 
     fn arm(&mut self, key: usize, due: u64, idle_since: u64) {
@@ -128,10 +135,11 @@ impl Watch {
         Poll::Pending
     }
 
-    /// Ready when the gateway is told to stop.
-    pub(crate) fn poll_drain(&self, context: &mut Context<'_>) -> Poll<()> {
+    /// Ready when upgraded connections are to come to an end.
+    pub(crate) fn poll_farewell(&self, context: &mut Context<'_>) -> Poll<()> {
         self.with(|entry| entry.remember(context));
-        if is_draining() { Poll::Ready(()) } else { Poll::Pending }
+        let is_farewell = WATCHES.with_borrow(|watches| watches.is_farewell);
+        if is_farewell { Poll::Ready(()) } else { Poll::Pending }
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut Entry) -> R) -> Option<R> {
@@ -159,10 +167,19 @@ pub(crate) fn is_draining() -> bool {
     WATCHES.with_borrow(|watches| watches.is_draining)
 }
 
-/// Tells every connection of this thread to come to an end.
+/// Tells every connection of this thread to come to an end, those apart that were upgraded.
 pub(crate) fn drain() {
+    tell_all(|watches| watches.is_draining = true);
+}
+
+/// Tells those too.
+pub(crate) fn bid_farewell() {
+    tell_all(|watches| watches.is_farewell = true);
+}
+
+fn tell_all(what: impl FnOnce(&mut Watches)) {
     let wakers = WATCHES.with_borrow_mut(|watches| {
-        watches.is_draining = true;
+        what(watches);
         watches.entries.iter_mut().filter_map(|(_, entry)| entry.waker.take()).collect::<Vec<_>>()
     });
     wakers.into_iter().for_each(Waker::wake);

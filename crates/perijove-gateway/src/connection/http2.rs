@@ -84,7 +84,7 @@ pub(super) async fn serve(connection: Connection) {
                 let is_idle = streams.active.load(Ordering::Relaxed) == 0;
                 return if is_late && is_idle { Poll::Ready(()) } else { Poll::Pending };
             }
-            if !is_late && !watch::is_draining() {
+            if !is_late && !watch::is_draining() && !streams.door.is_left() {
                 return Poll::Pending;
             }
             is_leaving = true;

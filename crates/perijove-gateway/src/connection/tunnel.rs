@@ -47,7 +47,7 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
                 tracing::info!(request_id = &*client.request_id, "an open connection may not stay");
                 Farewell::Refused
             }
-            () = poll_fn(|context| watch.poll_drain(context)) => Farewell::Stopping,
+            () = poll_fn(|context| watch.poll_farewell(context)) => Farewell::Stopping,
         }
     };
     tunnel.join(stream, leftover, route.limits.upgrade_silence, farewell).await;

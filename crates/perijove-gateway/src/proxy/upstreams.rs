@@ -29,7 +29,7 @@ pub(crate) use member::{Member, Slot};
 /// that becomes free is handed to the first in line rather than thrown into the crowd. A set that
 /// has no upstream yet makes requests wait too, so that a start looks like a busy moment.
 pub struct Upstreams {
-    settings: UpstreamSettings,
+    settings: ArcSwap<UpstreamSettings>,
     members: ArcSwap<Vec<Arc<Member>>>,
     /// Taken out, perhaps with requests still under way.
     leaving: Mutex<Vec<Weak<Member>>>,
@@ -118,12 +118,18 @@ impl Upstreams {
     pub fn new(settings: UpstreamSettings) -> Arc<Self> {
         Arc::new_cyclic(|this| Self {
             line: Line::new(settings.queue),
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             members: ArcSwap::default(),
             leaving: Mutex::default(),
             cookies: Arc::default(),
             this: this.clone(),
         })
+    }
+
+    /// Takes over other settings; those who wait in line already keep their deadline.
+    pub fn change(&self, settings: UpstreamSettings) {
+        self.line.set_limit(settings.queue);
+        self.settings.store(Arc::new(settings));
     }
 
     /// Adds an upstream: requests go to it from now on.
@@ -217,8 +223,8 @@ impl Upstreams {
         &self.cookies
     }
 
-    pub(crate) fn settings(&self) -> &UpstreamSettings {
-        &self.settings
+    pub(crate) fn settings(&self) -> Arc<UpstreamSettings> {
+        self.settings.load_full()
     }
 
     /// Takes a place at the least busy upstream, if there is one and nobody waits in line.
@@ -234,7 +240,7 @@ impl Upstreams {
         let ticket = self.line.join().ok_or(Unavailable::LineFull)?;
         // One may have become free between the look above and the place in line.
         self.serve_line();
-        timeout(self.settings.wait, ticket).await.map_err(|_| Unavailable::Late)
+        timeout(self.settings().wait, ticket).await.map_err(|_| Unavailable::Late)
     }
 
     /// A place at an upstream other than this one that would begin a request at once.

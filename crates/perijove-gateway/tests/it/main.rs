@@ -10,6 +10,7 @@
 
 mod access_log;
 mod bodies;
+mod changing;
 mod conformance;
 mod errors;
 mod http2;

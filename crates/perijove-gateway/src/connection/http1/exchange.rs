@@ -133,6 +133,7 @@ impl Reply {
             || wire == Wire::Close
             || !head.is_some_and(Head::keep_alive)
             || watch::is_draining()
+            || connection.door.is_left()
             || !upload.as_deref().is_none_or(stays);
         push_head(out.small(), &answer, head, &connection.door, (wire, is_last));
         let sending = Sending::begin(out, (answer.body, wire), &connection.stream);

@@ -17,7 +17,7 @@ use super::Slot;
 /// A line of bounded length. Those at its front are handed a slot, wherever they wait.
 #[derive(Debug)]
 pub(super) struct Line {
-    limit: usize,
+    limit: AtomicUsize,
     shared: Arc<Shared>,
 }
 
@@ -36,7 +36,12 @@ struct Waiting {
 
 impl Line {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, shared: Arc::default() }
+        Self { limit: limit.into(), shared: Arc::default() }
+    }
+
+    /// Those who wait stay, though there may be more of them now.
+    pub(super) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -53,7 +58,7 @@ impl Line {
     pub(super) fn join(&self) -> Option<Ticket> {
         let (sender, receiver) = oneshot::channel();
         let mut waiting = self.shared.lock();
-        if waiting.line.len() >= self.limit {
+        if waiting.line.len() >= self.limit.load(Ordering::Relaxed) {
             return None;
         }
         let number = waiting.next;
