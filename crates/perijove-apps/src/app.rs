@@ -249,7 +249,7 @@ impl Owner {
     async fn replace(&mut self, plan: Plan) -> Result<(), StartError> {
         // Dropped before it serves, a set ends by itself.
         let set = self.parts.begin(plan, Wish::Prepare).await?;
-        set.until_ready(set.plan().workers).await?;
+        set.until_ready(set.size()).await?;
         set.serve();
         let old = std::mem::replace(&mut self.set, set);
         old.wish_end(Instant::now() + old.plan().drain_time);

@@ -13,6 +13,8 @@ pub struct Plan {
     /// The folder of our Python package, as [`package::find`](crate::package::find) returns it.
     pub package: PathBuf,
     pub driver: Driver,
+    /// Further arguments of the driver's server, as its own command line takes them.
+    pub server_arguments: Vec<String>,
     /// Processes; at least one.
     pub workers: usize,
     /// Threads of each.
@@ -48,9 +50,19 @@ impl fmt::Display for Application {
 }
 
 /// How workers are started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
     /// Our own extension inside the application's interpreter.
     #[default]
     Native,
+    Gunicorn,
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Gunicorn => "gunicorn",
+        })
+    }
 }

@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{Upstream, UpstreamAddress, UpstreamId, Upstreams};
+use perijove_gateway::{UpstreamId, Upstreams};
 use perijove_process::Backoff;
 use tokio::{
     sync::watch,
@@ -100,20 +100,22 @@ impl Keeper {
     /// One process, from its start to its end.
     async fn live(&mut self) -> Over {
         let begun = Instant::now();
-        let process = match Process::start(&self.shared) {
+        let mut process = match Process::start(&self.shared) {
             Ok(process) => process,
             Err(failure) => return Over::Failed(failure, begun.elapsed()),
         };
         self.enter(Phase::Starting, Some(process.child.pid()));
         let ready = tokio::select! {
-            ready = process.until_ready(&self.shared.plan) => ready,
-            _ = finish(&mut self.wishes) => {
+            ready = process.until_ready(&self.shared.plan) => Some(ready),
+            _ = finish(&mut self.wishes) => None,
+        };
+        match ready {
+            Some(Ok(())) => {}
+            Some(Err(failure)) => return Over::Failed(failure, begun.elapsed()),
+            None => {
                 process.end(UNUSED).await;
                 return Over::Finished;
             }
-        };
-        if let Err(failure) = ready {
-            return Over::Failed(failure, begun.elapsed());
         }
         self.enter(Phase::Ready, Some(process.child.pid()));
         tokio::select! {
@@ -131,12 +133,7 @@ impl Keeper {
     }
 
     async fn serve(&mut self, process: Process, begun: Instant) -> Over {
-        let id = self.shared.upstreams.add(Upstream {
-            address: UpstreamAddress::Unix(process.socket.path().to_owned()),
-            protocol: process.protocol.clone(),
-            capacity: process.capacity,
-            account: Some(rustix::process::geteuid().as_raw()),
-        });
+        let id = self.shared.upstreams.add(process.upstream());
         self.enter(Phase::Serving, Some(process.child.pid()));
         let deadline = tokio::select! {
             ending = process.child.ended() => {

@@ -1,4 +1,4 @@
-"""The worker process, started by its file name: `PYTHON .../perijove/worker/__main__.py`.
+"""The worker process, started by its file name: `PYTHON .../perijove/worker/__main__.py [SERVER]`.
 
 It brings its own package along, by file location, so that the site's environment need not have
 perijove in it. Any Python 3 must be able to compile this file, to be told what to use instead.
@@ -20,7 +20,7 @@ def main() -> int:
     load_package(package)
     from perijove.worker import process
 
-    return process.run()
+    return process.run(*sys.argv[1:2])
 
 
 def unsuitable() -> str:

@@ -6,10 +6,8 @@ import io
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
-
-from perijove._worker import request_id
 
 
 class Lines(io.TextIOBase):
@@ -19,8 +17,9 @@ class Lines(io.TextIOBase):
     off again.
     """
 
-    def __init__(self, raw: BinaryIO, name: str) -> None:
+    def __init__(self, raw: BinaryIO, name: str, request_id: Callable[[], str]) -> None:
         self._raw = raw
+        self._request_id = request_id
         self._descriptor = raw.fileno()
         self._begun = threading.local()
         self._lock = threading.Lock()
@@ -77,7 +76,7 @@ class Lines(io.TextIOBase):
             self._send(begun)
 
     def _send(self, text: str) -> None:
-        identity = request_id()
+        identity = self._request_id()
         mark = f"\x1e{identity}\x1f" if identity else ""
         lines = mark + text.replace("\n", f"\n{mark}") + "\n"
         data = memoryview(lines.encode("utf-8", "backslashreplace"))
@@ -86,9 +85,12 @@ class Lines(io.TextIOBase):
                 data = data[os.write(self._descriptor, data) :]
 
 
-def install() -> None:
-    """Puts such streams in place of `sys.stdout` and `sys.stderr`."""
+def install(request_id: Callable[[], str]) -> None:
+    """Puts such streams in place of `sys.stdout` and `sys.stderr`.
+
+    `request_id` is the id of the request that the calling thread is in, or nothing.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
-    sys.stdout = Lines(sys.stdout.buffer, "<stdout>")
-    sys.stderr = Lines(sys.stderr.buffer, "<stderr>")
+    sys.stdout = Lines(sys.stdout.buffer, "<stdout>", request_id)
+    sys.stderr = Lines(sys.stderr.buffer, "<stderr>", request_id)

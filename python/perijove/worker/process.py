@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import select
@@ -16,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import perijove
-from perijove.worker import output
+from perijove.worker import behind, output
 from perijove.worker.load import LoadError, load, show_import_failure
 
 CONFIG = 78
@@ -34,12 +35,14 @@ class Order:
 
     version: str
     socket: int
-    secret: str = field(repr=False)
     root: str
+    secret: str = field(default="", repr=False)
     app: str | None = None
     interface: str = "wsgi"
     threads: int = 4
     ini: str | None = None
+    workers: int = 1
+    arguments: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, line: bytes) -> Order:
@@ -48,19 +51,31 @@ class Order:
         return cls(**{name: value for name, value in told.items() if name in known})
 
 
-def run() -> int:
-    """Runs the worker; the exit status."""
+def run(server: str | None = None) -> int:
+    """Runs the worker, or a server of that name; the exit status."""
     order = Order.read(_first_line(_STANDARD_INPUT))
     program = _keep_from_the_application(order)
+    if server is not None:
+        output.install(behind.request_id)
+        driver = importlib.import_module(f"perijove.worker.drivers.{server}")
+        status: int = driver.run(order)
+        return status
+    from perijove._worker import request_id
+
+    output.install(request_id)
+    application = load_or_show(order)
+    return CONFIG if application is None else _serve(order, application, program)
+
+
+def load_or_show(order: Order) -> Callable[..., Any] | None:
+    """The application; when it cannot be loaded, why is shown."""
     try:
-        application = _application(order)
+        return _application(order)
     except LoadError as error:
         sys.stderr.write(f"error: {error}\n")
-        return CONFIG
     except BaseException as error:
         show_import_failure(error)
-        return CONFIG
-    return _serve(order, application, program)
+    return None
 
 
 def _first_line(pipe: int) -> bytes:
@@ -99,7 +114,6 @@ def _application(order: Order) -> Callable[..., Any]:
             f"applications with the interface {order.interface!r} cannot be served yet",
             "name the address of a server that runs it in `site.upstream`",
         )
-    output.install()
     return load(order.app, order.ini, order.root)
 
 

@@ -6,7 +6,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Parts, StartError};
 use crate::{
-    Failure, Phase, Plan, WorkerStatus,
+    Failure, Phase, Plan, WorkerStatus, driver,
     worker::{self, Shared, Wish},
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Set {
 
 impl Set {
     pub(super) fn begin(plan: Plan, parts: &Parts, wish: Wish) -> Self {
-        let workers = plan.workers.max(1);
+        let workers = driver::instances(&plan);
         let (statuses, _) = watch::channel(vec![WorkerStatus::new(); workers]);
         let shared = Arc::new(Shared {
             plan,
@@ -40,6 +40,11 @@ impl Set {
 
     pub(super) fn plan(&self) -> &Plan {
         &self.shared.plan
+    }
+
+    /// How many workers it has.
+    pub(super) fn size(&self) -> usize {
+        self.shared.statuses.borrow().len()
     }
 
     pub(super) fn statuses(&self) -> watch::Receiver<Vec<WorkerStatus>> {

@@ -52,6 +52,7 @@ impl Site {
             python: any_python(),
             package: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/package"),
             driver: Driver::Native,
+            server_arguments: Vec::new(),
             workers: 2,
             threads: 4,
             environment: environment(),

@@ -134,6 +134,9 @@ pub struct Route {
     pub python: Option<PathBuf>,
     /// The driver that starts the application's workers. Without it `native`.
     pub server: Option<Driver>,
+    /// Further arguments of that server, as its own command line takes them.
+    #[serde(default)]
+    pub server_arguments: Vec<String>,
     /// Number of the application's worker processes.
     pub workers: Option<usize>,
     /// Threads of each worker.

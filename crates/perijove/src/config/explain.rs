@@ -111,6 +111,7 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
         }
         writeln!(text, "  folder       {}", site.root.display())?;
         writeln!(text, "  python       {}", application.python.display())?;
+        writeln!(text, "  server       {}", application.driver)?;
         writeln!(text, "  workers      {}", application.workers)?;
         writeln!(text, "  threads      {} in each worker", application.threads)?;
         writeln!(text, "  waiting      at most {} for a free worker", Period(site.wait))?;

@@ -25,6 +25,8 @@ pub struct Site {
     pub python: Option<PathBuf>,
     /// The driver that starts its workers.
     pub server: Driver,
+    /// Further arguments of that server, as its own command line takes them.
+    pub server_arguments: Vec<String>,
     /// Number of worker processes. Without it as many as there are processors.
     pub workers: Option<usize>,
     /// Threads of each worker, each of which carries one request at a time.
@@ -63,6 +65,7 @@ impl Default for Site {
             interface: Interface::Auto,
             python: None,
             server: Driver::Native,
+            server_arguments: Vec::new(),
             workers: None,
             threads: 4,
             upstream: None,

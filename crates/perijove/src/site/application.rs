@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use perijove_apps::{App, Driver};
+use perijove_apps::App;
 use perijove_gateway::{UpstreamSettings, Upstreams};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -203,7 +203,8 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             root: application.root.clone(),
             python: application.python.clone(),
             package: package.clone(),
-            driver: Driver::Native,
+            driver: application.driver.clone(),
+            server_arguments: application.server_arguments.clone(),
             workers: application.workers,
             threads: application.threads,
             environment: environment.clone(),

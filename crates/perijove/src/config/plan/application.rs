@@ -23,6 +23,8 @@ pub(crate) struct Application {
     /// The folder that its workers run in.
     pub(crate) root: PathBuf,
     pub(crate) python: PathBuf,
+    pub(crate) driver: perijove_apps::Driver,
+    pub(crate) server_arguments: Vec<String>,
     pub(crate) workers: usize,
     pub(crate) threads: usize,
     /// A path that answers 2xx when a worker is well.
@@ -38,6 +40,7 @@ pub(super) struct Described<'a> {
     interface: Interface,
     python: Option<&'a Path>,
     server: Driver,
+    server_arguments: &'a [String],
     workers: Option<usize>,
     threads: usize,
     health: Option<&'a str>,
@@ -52,6 +55,7 @@ impl<'a> Described<'a> {
             interface: site.interface,
             python: site.python.as_deref(),
             server: site.server,
+            server_arguments: &site.server_arguments,
             workers: site.workers,
             threads: site.threads,
             health: site.health.as_deref(),
@@ -68,6 +72,7 @@ impl<'a> Described<'a> {
             interface: route.interface,
             python: route.python.as_deref().or(site.python.as_deref()),
             server: route.server.unwrap_or_default(),
+            server_arguments: &route.server_arguments,
             workers: route.workers,
             threads: route.threads.unwrap_or(site.threads),
             health: route.health.as_deref(),
@@ -82,6 +87,7 @@ impl<'a> Described<'a> {
     /// None when what is written cannot be meant.
     pub(super) fn decide(&self, root: &Path, check: &mut Check<'_>) -> Option<Found> {
         self.later(check);
+        let driver = self.driver(check)?;
         let (name, why) = match self.app {
             Some(app) => (named(app, &self.key("app"), root, check)?, Vec::new()),
             None => match self.discover(root, check)? {
@@ -94,7 +100,9 @@ impl<'a> Described<'a> {
             why,
             root: root.to_owned(),
             python: python(self.python, &self.key("python"), root, check)?,
-            workers: self.workers(check).unwrap_or_else(processors),
+            workers: self.workers(check).unwrap_or_else(|| usual_workers(&driver)),
+            driver,
+            server_arguments: self.server_arguments.to_vec(),
             threads: self.threads,
             health: self.health.map(str::to_owned),
             start_time: self.start_time,
@@ -143,19 +151,35 @@ impl<'a> Described<'a> {
         workers
     }
 
+    fn driver(&self, check: &mut Check<'_>) -> Option<perijove_apps::Driver> {
+        match self.server {
+            Driver::Native => Some(perijove_apps::Driver::Native),
+            Driver::Gunicorn => Some(perijove_apps::Driver::Gunicorn),
+            _ => {
+                let hint =
+                    "use \"native\", or start the server yourself and name it in `site.upstream`";
+                let what = "this driver is not available in this version";
+                check.wrong(&self.key("server"), what, hint);
+                None
+            }
+        }
+    }
+
     /// Settings whose words are known, and that this version does not do.
     fn later(&self, check: &mut Check<'_>) {
-        if self.server != Driver::Native {
-            let hint =
-                "use \"native\", or start the server yourself and name it in `site.upstream`";
-            let what = "this driver is not available in this version";
-            check.wrong(&self.key("server"), what, hint);
-        }
         if self.interface == Interface::Asgi {
             let hint = "start an ASGI server yourself and name it in `site.upstream`";
             let what = "asgi is not available in this version";
             check.wrong(&self.key("interface"), what, hint);
         }
+    }
+}
+
+/// How many processes run when nobody says.
+fn usual_workers(driver: &perijove_apps::Driver) -> usize {
+    match driver {
+        perijove_apps::Driver::Native => processors(),
+        perijove_apps::Driver::Gunicorn => processors() * 2 + 1,
     }
 }
 

@@ -1,0 +1,78 @@
+//! Where an instance listens.
+
+use std::{
+    fs, io,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt as _, net::UnixListener},
+    },
+    path::{Path, PathBuf},
+};
+
+use perijove_gateway::UpstreamAddress;
+
+use crate::Plan;
+
+/// Bytes of a socket's name that the kernel takes.
+const LONGEST_NAME: usize = 107;
+
+/// Where an instance listens.
+#[derive(Debug)]
+pub(crate) enum Address {
+    Unix(Socket),
+}
+
+/// The file of a socket, removed with this.
+#[derive(Debug)]
+pub(crate) struct Socket(PathBuf);
+
+impl Socket {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // One that stays is removed at the next start.
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+impl Address {
+    /// A socket that we listen on, for the instance to go on with: what is sent before the instance
+    /// is there waits for it.
+    pub(super) fn bound(plan: &Plan, number: u64) -> io::Result<(Self, OwnedFd)> {
+        let path = path(plan, number)?;
+        let listener = UnixListener::bind(&path)?;
+        let socket = Socket(path);
+        // Until now the folder, which only we may enter, kept others out.
+        fs::set_permissions(socket.path(), fs::Permissions::from_mode(0o600))?;
+        Ok((Self::Unix(socket), listener.into()))
+    }
+
+    pub(crate) fn upstream(&self) -> UpstreamAddress {
+        match self {
+            Self::Unix(socket) => UpstreamAddress::Unix(socket.path().to_owned()),
+        }
+    }
+
+    /// The account that must answer there.
+    pub(crate) fn account(&self) -> Option<u32> {
+        match self {
+            Self::Unix(_) => Some(rustix::process::geteuid().as_raw()),
+        }
+    }
+}
+
+fn path(plan: &Plan, number: u64) -> io::Result<PathBuf> {
+    let path = plan.sockets.join(format!("web-{number}.sock"));
+    if path.as_os_str().len() > LONGEST_NAME {
+        let message = format!(
+            "{} is longer than {LONGEST_NAME} bytes: choose a shorter `runtime-folder`",
+            path.display()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    Ok(path)
+}

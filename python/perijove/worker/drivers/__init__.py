@@ -1,0 +1,1 @@
+"""How the application is put under each server that is not the native worker."""
