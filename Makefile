@@ -75,7 +75,7 @@ test-python: installed
 
 .PHONY: test-browser
 test-browser: installed program
-	$(TEST)/bin/python -m pytest tests/install tests/browser
+	$(TEST)/bin/python -m pytest tests/install tests/examples tests/browser
 
 # The wheel has an environment to itself: a site's own, here that of the tests, needs no perijove.
 .PHONY: installed

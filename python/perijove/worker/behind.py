@@ -80,9 +80,7 @@ def _is_made_late(body: Any) -> bool:
 
     Files, and what a server wraps them in, have a meaning to the server: they stay what they are.
     """
-    return (
-        hasattr(body, "__next__") and not hasattr(body, "read") and not hasattr(body, "filelike")
-    )
+    return hasattr(body, "__next__") and not hasattr(body, "read") and not hasattr(body, "filelike")
 
 
 class _Told:

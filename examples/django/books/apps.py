@@ -1,0 +1,7 @@
+"""The books."""
+
+from django.apps import AppConfig
+
+
+class BooksConfig(AppConfig):
+    name = "books"

@@ -1,0 +1,23 @@
+"""What the tests of the examples share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from example import Example
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Iterator[Callable[[str], Example]]:
+    """Makes a copy of an example; what it serves is ended with the test."""
+    made: list[Example] = []
+
+    def make(name: str) -> Example:
+        made.append(Example(name, tmp_path))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()

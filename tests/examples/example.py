@@ -1,0 +1,88 @@
+"""A site of `examples/`, served by the installed program from a copy of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+TREE = Path(__file__).resolve().parents[2]
+COMMAND = TREE / "target/venvs/wheel/bin/perijove"
+
+#: Seconds to wait for what a busy machine may take its time for.
+PATIENCE = 90.0
+
+
+class Example:
+    """A copy of an example, and the perijove that serves it."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.root = folder / name
+        unwanted = shutil.ignore_patterns("var", "__pycache__", ".venv")
+        shutil.copytree(TREE / "examples" / name, self.root, ignore=unwanted)
+        self.log = folder / "perijove.log"
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "PERIJOVE_STATE_FOLDER": str(folder / "state"),
+            "PERIJOVE_RUNTIME_FOLDER": str(folder / "run"),
+            "PERIJOVE_SITE__PYTHON": sys.executable,
+            "PERIJOVE_SITE__WORKERS": "2",
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def python(self, *arguments: str, **environment: str) -> None:
+        """Runs the site's own Python in its folder."""
+        subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env=self.environment | environment,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=PATIENCE,
+        )
+
+    def serve(self, **environment: str) -> Example:
+        """Serves, and waits until it says that it is ready."""
+        self.environment |= environment
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", "--listen", "127.0.0.1:0"],
+                cwd=self.root,
+                env=self.environment,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self.process.stdout is not None
+        came, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
+        ready = re.fullmatch(r"ready: (\S+)\n", self.process.stdout.readline() if came else "")
+        assert ready is not None, self.log.read_text()
+        self.url = ready[1]
+        return self
+
+    def tell(self, *arguments: str) -> str:
+        """Another command of perijove's beside the serving one."""
+        done = subprocess.run(
+            [COMMAND, *arguments],
+            cwd=self.root,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr + self.log.read_text()
+        return done.stdout
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        with self.process:
+            self.process.send_signal(signal.SIGTERM)
+            assert self.process.wait(PATIENCE) == 0, self.log.read_text()
