@@ -32,7 +32,8 @@ def load(app: str | None, ini: str | None, root: str) -> Callable[..., Any]:
     """The application of the site at `root`, which becomes the current folder.
 
     `app` is `module:callable`, `module:factory()`, a file (one that ends in `.py`, or a path with a
-    slash) with or without a callable behind a colon, or a PasteDeploy `.ini` file. Without it, `ini` is tried, then `app.py`.
+    slash) with or without a callable behind a colon, or a PasteDeploy `.ini` file. Without it,
+    `ini` is tried, then `app.py`.
     """
     os.chdir(root)
     sys.path[:] = [root, *(entry for entry in sys.path if entry not in (root, ""))]
