@@ -132,21 +132,28 @@ impl Source for FileSource {
         if *length == 0 {
             return Poll::Ready(None);
         }
-        let mut piece = vec![0; usize::try_from(*length).unwrap_or(PIECE).min(PIECE)];
-        Poll::Ready(Some(match file.read_at(&mut piece, *offset) {
-            Ok(0) => Err(BodyError::CutOff),
-            Ok(count) => {
-                piece.truncate(count);
-                *offset += count as u64;
-                *length -= count as u64;
-                Ok(piece.into())
-            }
-            Err(error) => Err(BodyError::Io(error)),
-        }))
+        let piece = read_piece(file, *offset, *length);
+        let count = piece.as_ref().map_or(0, Bytes::len) as u64;
+        *offset += count;
+        *length -= count;
+        Poll::Ready(Some(piece))
     }
 
     fn length(&self) -> Option<u64> {
         Some(self.0.length)
+    }
+}
+
+/// Some of the `left` bytes of a file from `offset`.
+pub(crate) fn read_piece(file: &File, offset: u64, left: u64) -> Result<Bytes, BodyError> {
+    let mut piece = vec![0; usize::try_from(left).unwrap_or(PIECE).min(PIECE)];
+    match file.read_at(&mut piece, offset) {
+        Ok(0) => Err(BodyError::CutOff),
+        Ok(count) => {
+            piece.truncate(count);
+            Ok(piece.into())
+        }
+        Err(error) => Err(BodyError::Io(error)),
     }
 }
 

@@ -36,6 +36,7 @@ mod request;
 mod route;
 mod routes;
 mod service;
+mod spool;
 mod stream;
 mod thread;
 mod tls;
@@ -57,4 +58,5 @@ pub use proxy::{
 pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
+pub use spool::Spooling;
 pub use tls::{CertificateFiles, Tls, TlsError};

@@ -8,6 +8,7 @@ use std::{
         fd::{AsFd, OwnedFd},
         unix::fs::{FileExt, OpenOptionsExt},
     },
+    path::Path,
     process,
     sync::{
         OnceLock,
@@ -55,6 +56,16 @@ pub(crate) fn memory_file(size: u64) -> io::Result<OwnedFd> {
     remove_file(&path)?;
     file.set_len(size)?;
     Ok(file.into())
+}
+
+pub(crate) fn unnamed_file(folder: &Path) -> io::Result<File> {
+    let mut name = [0; 8];
+    getrandom::fill(&mut name).map_err(io::Error::other)?;
+    let path = folder.join(format!(".{:016x}", u64::from_le_bytes(name)));
+    let file =
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    remove_file(&path)?;
+    Ok(file)
 }
 
 pub(crate) fn receive(

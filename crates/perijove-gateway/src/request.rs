@@ -71,9 +71,16 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Target::Files(files) => files.serve(&request).ok_or_else(nothing_here)?,
         Target::Proxy { files, upstreams } => {
             let files = if has_tried_files { &[] } else { &**files };
-            match files.iter().find_map(|files| files.serve(&request)) {
-                Some(answer) => answer,
-                None => proxy::forward(upstreams, request, &route).await?,
+            if let Some(answer) = files.iter().find_map(|files| files.serve(&request)) {
+                answer
+            } else {
+                if let Some(spooling) = &route.spooling
+                    && spooling.is_for(&request.body)
+                    && !upstreams.takes_streams()
+                {
+                    request.body = Box::pin(spooling.receive(request.body)).await?;
+                }
+                proxy::forward(upstreams, request, &route).await?
             }
         }
         Target::Service(service) => call(&**service, request, &route, &pass).await?,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Activity, Confinement, Files, Guard, Service, Upstreams};
+use crate::{Activity, Confinement, Files, Guard, Service, Spooling, Upstreams};
 
 /// What happens to the requests below one path of one host.
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct Route {
     pub guard: Option<Arc<dyn Guard>>,
     pub activity: Arc<Activity>,
     pub limits: Limits,
+    /// Which bodies are received as a whole before an upstream is asked.
+    pub spooling: Option<Spooling>,
     pub upgrades: Upgrades,
     pub rewrite: Rewrite,
     /// Set when the target's answers must not act on the rest of the origin.
@@ -29,6 +31,7 @@ impl Route {
             guard: None,
             activity: Arc::default(),
             limits: Limits::default(),
+            spooling: None,
             upgrades: Upgrades::default(),
             rewrite: Rewrite::default(),
             confinement: None,

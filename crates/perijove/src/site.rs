@@ -39,6 +39,7 @@ mod failing;
 mod redirect;
 mod reload;
 mod routes;
+mod rules;
 mod status;
 
 use application::Applications;

@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ pub struct Upstreams {
     /// Taken out, perhaps with requests still under way.
     leaving: Mutex<Vec<Weak<Member>>>,
     line: Line,
+    /// They work on many requests at once, so that a body may come slowly.
+    takes_streams: AtomicBool,
     /// Of the cookies that its answers set on their origin.
     cookies: Arc<CookieNames>,
     this: Weak<Self>,
@@ -121,6 +123,7 @@ impl Upstreams {
             settings: ArcSwap::from_pointee(settings),
             members: ArcSwap::default(),
             leaving: Mutex::default(),
+            takes_streams: AtomicBool::new(false),
             cookies: Arc::default(),
             this: this.clone(),
         })
@@ -215,6 +218,15 @@ impl Upstreams {
         let leaving: Vec<_> = self.leaving().iter().filter_map(Weak::upgrade).collect();
         let busy = members.iter().chain(&leaving).map(|member| member.busy()).sum();
         (busy, self.line.len())
+    }
+
+    /// Says whether they work on many requests at once, so that bodies are passed on as they come.
+    pub fn take_streams(&self, takes_streams: bool) {
+        self.takes_streams.store(takes_streams, Ordering::Relaxed);
+    }
+
+    pub(crate) fn takes_streams(&self) -> bool {
+        self.takes_streams.load(Ordering::Relaxed)
     }
 
     /// The names of the cookies that answers of these upstreams have set, where they are not

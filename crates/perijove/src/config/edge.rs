@@ -151,6 +151,8 @@ pub struct Route {
     pub redirect: Option<String>,
     /// Bytes of a request's body.
     pub body_limit: Option<Size>,
+    /// Bodies up to this size are received as a whole before they are passed on.
+    pub body_buffer: Option<Size>,
     /// How long an answer may be silent.
     pub response_time: Option<Period>,
     /// For a connection to the program to be made.

@@ -44,6 +44,8 @@ pub(crate) struct Plan {
     /// None when there is no Python that could run any.
     pub(crate) notebook: Option<perijove_hub::Plan>,
     pub(crate) routes: Vec<RoutePlan>,
+    /// For what is too large for memory, and of no use afterwards.
+    pub(crate) scratch: PathBuf,
     /// Every setting that somebody wrote, and where.
     pub(super) written: Entry,
 }
@@ -111,6 +113,7 @@ impl Plan {
             site,
             notebook,
             routes,
+            scratch: PathBuf::from(check.environment.get("TMPDIR").unwrap_or("/tmp")),
             written,
         }
     }

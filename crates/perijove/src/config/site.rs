@@ -45,6 +45,11 @@ pub struct Site {
     pub error_pages: Option<PathBuf>,
     /// Bytes of a request's body.
     pub body_limit: Size,
+    /// Bodies up to this size are received as a whole before a worker is entered, so that a slow
+    /// client holds none: in memory, or in a file without a name in `$TMPDIR`. Longer ones are passed
+    /// on as they come. Without it as long as `body-limit` for WSGI, `0` for ASGI and for programs
+    /// elsewhere.
+    pub body_buffer: Option<Size>,
     /// How long a request waits in line for a free worker.
     pub wait: Period,
     /// How many requests may wait in line; more are answered with 503 at once.
@@ -73,6 +78,7 @@ impl Default for Site {
             files: None,
             error_pages: None,
             body_limit: Size(100 << 20),
+            body_buffer: None,
             wait: Period::seconds(30),
             queue: 4096,
             connect_time: Period::seconds(5),

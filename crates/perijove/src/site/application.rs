@@ -162,7 +162,12 @@ async fn begin(
 }
 
 fn new_upstreams(plan: &Plan) -> Arc<Upstreams> {
-    Upstreams::new(UpstreamSettings { wait: plan.site.wait, ..UpstreamSettings::default() })
+    let site = &plan.site;
+    Upstreams::new(UpstreamSettings {
+        wait: site.wait,
+        queue: site.queue,
+        connect_time: site.connect_time,
+    })
 }
 
 /// The Python package that belongs to this program.

@@ -7,7 +7,10 @@ use perijove_gateway::{
     UpstreamId, UpstreamSettings, Upstreams,
 };
 
-use super::application::{Applications, Place};
+use super::{
+    application::{Applications, Place},
+    rules,
+};
 use crate::config::{
     Plan,
     plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt},
@@ -48,10 +51,12 @@ pub(super) fn all(
     applications: &Applications,
 ) -> Vec<Placed> {
     let mut placed = site(&plan.site, upstreams);
-    placed.extend(plan.routes.iter().filter_map(|route| further(route, applications)));
-    for (_, _, route) in &mut placed {
-        route.limits.upgrade_silence = plan.limits.websocket_idle_time.0;
-    }
+    placed.iter_mut().for_each(|(_, _, route)| rules::of_site(plan, route));
+    placed.extend(plan.routes.iter().filter_map(|written| {
+        let mut placed = further(written, applications)?;
+        rules::of_path(plan, written, &mut placed.2);
+        Some(placed)
+    }));
     placed
 }
 

@@ -24,6 +24,7 @@ mod reference;
 mod reloading;
 mod serving;
 mod site;
+mod slow_clients;
 mod starting;
 mod stopping;
 mod tls;

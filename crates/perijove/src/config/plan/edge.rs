@@ -40,6 +40,7 @@ pub(crate) struct RoutePlan {
     pub(crate) target: RouteTarget,
     /// Bytes.
     pub(crate) body_limit: u64,
+    pub(crate) body_buffer: Option<u64>,
     pub(crate) response_time: Duration,
     pub(crate) connect_time: Duration,
 }
@@ -179,6 +180,7 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         host: route.host.as_ref().map(|host| host.to_lowercase()),
         target,
         body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
+        body_buffer: route.body_buffer.map(|size| size.0),
         response_time: route.response_time.unwrap_or(config.site.response_time).0,
         connect_time: route.connect_time.unwrap_or(config.site.connect_time).0,
     })

@@ -27,6 +27,8 @@ pub(crate) struct SitePlan {
     pub(crate) error_pages: Option<PathBuf>,
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
+    /// Bytes of bodies that are received as a whole; none when nobody said so.
+    pub(crate) body_buffer: Option<u64>,
     pub(crate) wait: Duration,
     pub(crate) queue: usize,
     pub(crate) connect_time: Duration,
@@ -78,6 +80,7 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
         files,
         root,
         body_limit: site.body_limit.0,
+        body_buffer: site.body_buffer.map(|size| size.0),
         wait: site.wait.0,
         queue: site.queue,
         connect_time: site.connect_time.0,
