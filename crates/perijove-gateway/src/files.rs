@@ -3,18 +3,27 @@
 mod answer;
 mod beneath;
 mod cache;
-mod encoding;
+mod caching;
 mod entry;
+mod fingerprint;
+mod listing;
 mod missing;
 mod multipart;
 mod path;
 mod range;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod types;
 mod validators;
 
-use std::{borrow::Cow, fmt::Write as _, io, path::PathBuf, time::SystemTime};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    io,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use rustix::io::Errno;
 
@@ -22,14 +31,19 @@ use crate::{Body, FieldBlock, Head, Request, Response, clock};
 
 use beneath::Folder;
 use cache::Cache;
+use caching::Caching;
 use entry::{Found, Place};
 use missing::Missing;
 
-/// A folder of static files, below a path prefix.
+pub use cache::FileMemory;
+pub use caching::CacheRule;
+pub use settings::FileSettings;
+
+/// A folder of static files, or one file, below a path prefix.
 ///
 /// Hidden files are not there (but `.well-known`), and neither is anything outside the folder,
 /// wherever links lead. A file `x.br`, `x.zst` or `x.gz` beside `x` is sent instead of it to
-/// clients that can read it. A folder is its `index.html`.
+/// clients that can read it.
 ///
 /// Files of at most 128 KiB are kept in memory and compared with the disk at most once a second.
 #[derive(Debug)]
@@ -37,40 +51,49 @@ pub struct Files {
     /// Decoded, without a slash at its end.
     prefix: Vec<u8>,
     folder: Folder,
-    maximum_age: Option<u32>,
+    /// Of a single file: a slash and its name.
+    only: Option<Vec<u8>>,
+    /// What a folder is when it is asked for itself; the first that is there.
+    index: Vec<Vec<u8>>,
+    is_listed: bool,
+    /// A slash and the name of what answers where there is no file.
+    fallback: Option<Vec<u8>>,
+    caching: Caching,
     cache: Cache,
     missing: Missing,
     wall_clock: fn() -> SystemTime,
-}
-
-/// How files of a folder are served.
-#[derive(Clone, Debug)]
-pub struct FileSettings {
-    /// Seconds that clients may keep a file without asking again (`Cache-Control: max-age`). With
-    /// `None`, nothing is said, and clients judge by the file's age.
-    pub maximum_age: Option<u32>,
-    /// Bytes of memory for small files of this folder.
-    pub cache_bytes: usize,
-}
-
-impl Default for FileSettings {
-    fn default() -> Self {
-        Self { maximum_age: None, cache_bytes: 64 << 20 }
-    }
 }
 
 impl Files {
     /// Serves what lies below `folder`; `prefix` is cut off a request's path first. The folder
     /// need not be there yet.
     pub fn new(prefix: &str, folder: PathBuf, settings: FileSettings) -> Self {
+        let below = |name: String| format!("/{}", name.trim_start_matches('/')).into_bytes();
         Self {
             prefix: prefix.trim_end_matches('/').into(),
             folder: Folder::new(folder),
-            maximum_age: settings.maximum_age,
-            cache: Cache::new(settings.cache_bytes),
+            only: None,
+            index: settings.index.into_iter().map(String::into_bytes).collect(),
+            is_listed: settings.is_listed,
+            fallback: settings.fallback.map(below),
+            caching: Caching {
+                rules: settings.cache_rules,
+                knows_fingerprints: settings.knows_fingerprints,
+            },
+            cache: settings.memory.shelf(),
             missing: Missing::default(),
             wall_clock: SystemTime::now,
         }
+    }
+
+    /// Serves one file at one path. Its name may begin with a dot; a link must lead to something
+    /// beside or below it.
+    pub fn single(path: &str, file: &Path, settings: FileSettings) -> Self {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+        let name = file.file_name().unwrap_or_default().as_bytes();
+        let only = Some([b"/", name].concat());
+        Self { only, fallback: None, ..Self::new(path, folder, settings) }
     }
 
     /// The answer for a file that is there; `None` when there is none and the next target is to
@@ -84,23 +107,19 @@ impl Files {
     /// [`Files::serve`] by a clock that is given, in milliseconds.
     fn serve_at(&self, head: &Head, now: u64) -> Option<Response> {
         let path = path::clean(head.path(), &self.prefix)?;
-        let place = Place { folder: &self.folder, path: &path, now, wall_clock: self.wall_clock };
-        // A file that changes between the look at it and its opening is looked at again.
-        let mut result = self.try_serve(head, place);
-        for _ in 0..3 {
-            match &result {
-                Err(error) if is_stale(error) => {
-                    self.cache.remove(&path);
-                    result = self.try_serve(head, place);
-                }
-                _ => break,
-            }
+        if let Some(only) = &self.only {
+            return if path.is_empty() { self.serve_path(head, only, now) } else { None };
         }
-        match result {
+        self.serve_path(head, &path, now).or_else(|| self.fall_back(head, now))
+    }
+
+    /// The answer of what lies at a decoded path below the folder.
+    fn serve_path(&self, head: &Head, path: &[u8], now: u64) -> Option<Response> {
+        let place = Place { folder: &self.folder, path, now, wall_clock: self.wall_clock };
+        match self.try_serve(head, place) {
             Ok(answer) => answer,
             Err(error) if is_missing(&error) => {
-                self.cache.remove(&path);
-                self.missing.note(&path, now, |name| self.folder.open(name, now).is_ok());
+                self.missing.note(path, now, |name| self.is_there(name, now));
                 None
             }
             Err(error) => {
@@ -110,14 +129,79 @@ impl Files {
         }
     }
 
+    /// To those who go to a page that is not there, the page that is to answer for it.
+    fn fall_back(&self, head: &Head, now: u64) -> Option<Response> {
+        let fallback = self.fallback.as_ref()?;
+        let is_page = matches!(head.method(), "GET" | "HEAD")
+            && head
+                .get_all("accept")
+                .any(|list| memchr::memmem::find(list, b"text/html").is_some());
+        let mut answer = is_page.then(|| self.serve_path(head, fallback, now))??;
+        if matches!(answer.status, 200 | 206 | 304) && !answer.fields.contains("cache-control") {
+            // It stands at many addresses, and names the scripts of one version.
+            answer.fields.push("Cache-Control", "no-cache");
+        }
+        Some(answer)
+    }
+
     fn try_serve(&self, head: &Head, place: Place<'_>) -> io::Result<Option<Response>> {
         let is_read = matches!(head.method(), "GET" | "HEAD");
-        match self.find(place)? {
-            Found::File(entry) if is_read => answer::answer(&entry, place, head).map(Some),
-            Found::File(_) => Ok(Some(plain(405, "Allow", "GET, HEAD"))),
-            Found::Folder if is_read && self.has_index(place) => Ok(Some(add_slash(head))),
-            Found::Folder | Found::Nothing => Ok(None),
+        if place.path.ends_with(b"/") {
+            return self.try_folder(head, place);
         }
+        match self.try_file(head, place)? {
+            Tried::Answer(answer) => Ok(Some(answer)),
+            Tried::Folder if is_read && self.has_page(place) => Ok(Some(add_slash(head))),
+            Tried::Folder | Tried::Nothing => Ok(None),
+        }
+    }
+
+    /// A folder that was asked for by its name and a slash.
+    fn try_folder(&self, head: &Head, place: Place<'_>) -> io::Result<Option<Response>> {
+        if self.missing.is_known(place.path, place.now) {
+            return Ok(None);
+        }
+        for name in &self.index {
+            let path = [place.path, name].concat();
+            match self.try_file(head, Place { path: &path, ..place }) {
+                Ok(Tried::Answer(answer)) => return Ok(Some(answer)),
+                Ok(Tried::Folder | Tried::Nothing) => {}
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if !self.is_listed {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let listing = listing::answer(&self.folder, place.path, place.now)?;
+        let is_read = matches!(head.method(), "GET" | "HEAD");
+        Ok(Some(if is_read { listing } else { plain(405, "Allow", "GET, HEAD") }))
+    }
+
+    fn try_file(&self, head: &Head, place: Place<'_>) -> io::Result<Tried> {
+        // A file that changes between the look at it and its opening is looked at again.
+        for _ in 0..3 {
+            match self.try_file_once(head, place) {
+                Err(error) if is_stale(&error) => self.cache.remove(place.path),
+                Err(error) => {
+                    self.cache.remove(place.path);
+                    return Err(error);
+                }
+                tried => return tried,
+            }
+        }
+        self.try_file_once(head, place)
+    }
+
+    fn try_file_once(&self, head: &Head, place: Place<'_>) -> io::Result<Tried> {
+        Ok(match self.find(place)? {
+            Found::File(entry) if matches!(head.method(), "GET" | "HEAD") => {
+                Tried::Answer(answer::answer(&entry, place, head)?)
+            }
+            Found::File(_) => Tried::Answer(plain(405, "Allow", "GET, HEAD")),
+            Found::Folder => Tried::Folder,
+            Found::Nothing => Tried::Nothing,
+        })
     }
 
     /// What is at that path: a file from memory when it was looked at within a second, nothing
@@ -130,21 +214,39 @@ impl Files {
         } else if self.missing.is_known(place.path, place.now) {
             return Ok(Found::Nothing);
         }
-        let found = entry::load(place, self.maximum_age)?;
+        let found = entry::load(place, &self.caching)?;
         if let Found::File(entry) = &found {
             self.cache.insert(place.path, entry.clone());
         }
         Ok(found)
     }
 
-    /// Whether a folder that was asked for without the slash at its end would be answered with it.
-    fn has_index(&self, place: Place<'_>) -> bool {
-        let path = [place.path, b"/"].concat();
-        !place.path.ends_with(b"/")
-            && self
-                .find(Place { path: &path, ..place })
-                .is_ok_and(|found| matches!(found, Found::File(_)))
+    /// Whether the first name of a path is there; without a name, whether the folder itself would
+    /// be answered.
+    fn is_there(&self, name: &[u8], now: u64) -> bool {
+        let opens = |name: &[u8]| self.folder.open(name, now).is_ok();
+        if name.is_empty() {
+            self.is_listed || self.index.iter().any(|name| opens(name))
+        } else {
+            opens(name)
+        }
     }
+
+    /// Whether a folder that was asked for without the slash at its end would be answered with it.
+    fn has_page(&self, place: Place<'_>) -> bool {
+        self.is_listed
+            || self.index.iter().any(|name| {
+                let path = [place.path, b"/", name].concat();
+                matches!(self.find(Place { path: &path, ..place }), Ok(Found::File(_)))
+            })
+    }
+}
+
+/// What a look at a path brought.
+enum Tried {
+    Answer(Response),
+    Folder,
+    Nothing,
 }
 
 /// What [`Files`] makes of a request's path, for the fuzzer: the name below the folder, or `None`.

@@ -56,7 +56,6 @@ impl Peer {
             port: self.port,
             peer: self.credentials,
             request_id: told.request_id.unwrap_or_else(request_id),
-            trace: None,
         }
     }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AccessLog, HeadLimits, Meter, Routes, Tracer,
+    AccessLog, HeadLimits, Routes,
     thread::{Crew, Terms},
 };
 
@@ -55,10 +55,6 @@ pub struct Plan {
     /// A folder with `404.html` and the like.
     pub error_pages: Option<PathBuf>,
     pub access_log: Option<AccessLog>,
-    /// Requests that took this long are told in the log of the program.
-    pub slow: Option<Duration>,
-    pub meter: Option<Arc<Meter>>,
-    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Default for Plan {
@@ -80,9 +76,6 @@ impl Default for Plan {
             trusts_unix_peers: false,
             error_pages: None,
             access_log: None,
-            slow: None,
-            meter: None,
-            tracer: None,
         }
     }
 }
@@ -98,25 +91,15 @@ pub struct Listener {
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// For this long browsers are to come by HTTPS only; told in answers over HTTPS.
     pub strict_transport: Option<Duration>,
-    /// Whether requests here stand in the access log, and are told when they are slow.
+    /// Whether requests here stand in the access log.
     pub is_logged: bool,
-    /// Whether requests here are traced.
-    pub is_traced: bool,
 }
 
 impl Listener {
-    /// A listener without TLS, logged and traced, named for its address.
+    /// A logged listener without TLS, named for its address.
     pub fn new(address: ListenAddress, routes: Routes) -> Self {
         let name = address.to_string();
-        Self {
-            name,
-            address,
-            routes,
-            tls: None,
-            strict_transport: None,
-            is_logged: true,
-            is_traced: true,
-        }
+        Self { name, address, routes, tls: None, strict_transport: None, is_logged: true }
     }
 }
 

@@ -12,6 +12,7 @@ mod activity;
 mod body;
 mod buffers;
 mod clock;
+mod coding;
 mod confine;
 mod connection;
 mod crowd;
@@ -23,13 +24,11 @@ mod forwarded;
 mod gateway;
 mod guard;
 mod head;
+mod html;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listen;
-mod log_file;
 mod message;
-mod meter;
-mod note;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 mod private;
@@ -43,27 +42,24 @@ mod spool;
 mod stream;
 mod thread;
 mod tls;
-mod trace;
 mod watch;
 
-pub use access_log::{AccessLog, LogFormat, LogTemplate, TemplateError};
+pub use access_log::{AccessLog, LogFormat};
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
 pub use confine::{Confinement, CookieNames};
 pub use fields::FieldBlock;
-pub use files::{FileSettings, Files, clean_path};
+pub use files::{CacheRule, FileMemory, FileSettings, Files, clean_path};
 pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, Listeners, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
-pub use log_file::{LogFile, Rotation};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};
-pub use meter::{BOUNDS, ConnectionTotals, Histogram, Label, Meter, RouteTotals, Totals};
 pub use proxy::{
     Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work, ask,
 };
+pub use redirect::Moved;
 pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
 pub use tls::{CertificateFiles, Tls, TlsError};
-pub use trace::{FinishedTrace, Sampling, SpanId, Trace, TraceId, Tracer};

@@ -24,10 +24,7 @@ pub use upstreams::{
     Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work,
 };
 
-use crate::{
-    Client, Confinement, CookieNames, Head, Request, Response, Route, Trace,
-    error::{Fault, Kind},
-};
+use crate::{Client, Confinement, CookieNames, Head, Request, Response, Route, error::Fault};
 
 use headers::{AnswerFields, Onward};
 use retry::{Failure, Retries};
@@ -80,14 +77,6 @@ impl Errand<'_> {
         }
     }
 
-    /// What is seen of a client's request; questions of our own are no part of it.
-    fn trace(&self) -> Option<&Trace> {
-        match self.rules {
-            Rules::Route(_) => self.client.trace.as_deref(),
-            Rules::Question(_) => None,
-        }
-    }
-
     fn confinement(&self) -> Option<&Confinement> {
         match self.rules {
             Rules::Route(route) => route.confinement.as_deref(),
@@ -131,21 +120,15 @@ fn send<'a>(
         let mut retries = None;
         let mut slot = match upstreams.take_now() {
             Some(slot) => slot,
-            None => Box::pin(waited(upstreams, errand.trace())).await?,
+            None => Box::pin(upstreams.take()).await.map_err(unavailable)?,
         };
         loop {
-            if let Some(trace) = errand.trace() {
-                trace.begin_upstream(&slot.member().upstream().address);
-            }
             let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
             let result = if is_native {
                 frames_client::exchange(&mut errand, slot).await
             } else {
                 Box::pin(http1::exchange(&mut errand, slot)).await
             };
-            if let Some(trace) = errand.trace() {
-                trace.end_upstream();
-            }
             slot = match result {
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(fault)) => return Err(*fault),
@@ -157,18 +140,6 @@ fn send<'a>(
             };
         }
     }
-}
-
-/// A place for a request that has to wait for one.
-async fn waited(upstreams: &Upstreams, trace: Option<&Trace>) -> Result<Slot, Fault> {
-    if let Some(trace) = trace {
-        trace.begin_queued();
-    }
-    let taken = upstreams.take().await;
-    if let Some(trace) = trace {
-        trace.end_queued();
-    }
-    taken.map_err(unavailable)
 }
 
 /// Another place for a request that was not sent because of `fault`.
@@ -189,12 +160,10 @@ async fn again(
 
 fn unavailable(reason: Unavailable) -> Fault {
     match reason {
-        Unavailable::LineFull => Fault::ours(503, "too many requests wait for a free upstream")
-            .retry_after(SOON * 2)
-            .of_kind(Kind::LineFull),
-        Unavailable::Late => Fault::ours(503, "no upstream became free in time")
-            .retry_after(SOON)
-            .of_kind(Kind::LineLate),
+        Unavailable::LineFull => {
+            Fault::ours(503, "too many requests wait for a free upstream").retry_after(SOON * 2)
+        }
+        Unavailable::Late => Fault::ours(503, "no upstream became free in time").retry_after(SOON),
     }
 }
 

@@ -8,8 +8,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Body, Client, Head, Pass, Question, Request, Response, Route, Service, ServiceRequest, Target,
-    Tunnel, Verdict, body, clock, connection::Door, error::Fault, note::Note,
-    private::keep_private, proxy, routes::Found,
+    Tunnel, Verdict, body, clock, connection::Door, error::Fault, private::keep_private, proxy,
+    routes::Found,
 };
 
 /// A body that a service reads is no longer than this.
@@ -41,7 +41,7 @@ pub(crate) struct Upgrade {
 }
 
 /// Answers a request. What needs no waiting is answered at once, without an allocation.
-pub(crate) fn handle(door: &Arc<Door>, mut request: Request, note: &mut Note) -> Handling {
+pub(crate) fn handle(door: &Arc<Door>, mut request: Request) -> Handling {
     if let Err(fault) = drop_our_fields(&mut request) {
         return Handling::Ready(Err(fault));
     }
@@ -49,7 +49,6 @@ pub(crate) fn handle(door: &Arc<Door>, mut request: Request, note: &mut Note) ->
         Ok(route) => route,
         Err(fault) => return Handling::Ready(Err(fault)),
     };
-    note.belongs_to(&route);
     if route.guard.is_none()
         && let Some(made) = at_once(&route, &request)
     {
@@ -86,6 +85,7 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         }
         Target::Service(service) => call(&**service, request, &route, &pass).await?,
         Target::Redirect { status, location } => Response::redirect(*status, location),
+        Target::Moved(moved) => moved.answer(&head),
     };
     let mut answer = clean(answer);
     if route.guard.is_some() {
@@ -141,6 +141,7 @@ fn find(door: &Door, request: &Request) -> Result<Arc<Route>, Fault> {
     match door.routes.find(&request.client.host, request.head.path()) {
         Found::Route(route) => Ok(route),
         Found::Nothing => Err(nothing_here()),
+        Found::Misdirected => Err(Fault::client(421, "this host is not served here")),
         Found::Ambiguous => Err(Fault::client(400, "the path can be read in more than one way")),
     }
 }
@@ -156,6 +157,7 @@ fn at_once(route: &Route, request: &Request) -> Option<Result<Response, Fault>> 
         Target::Proxy { files, .. } => files.iter().find_map(|files| files.serve(request)).map(Ok),
         Target::Service(_) => None,
         Target::Redirect { status, location } => Some(Ok(Response::redirect(*status, location))),
+        Target::Moved(moved) => Some(Ok(moved.answer(&request.head))),
     }
 }
 

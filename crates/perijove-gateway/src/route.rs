@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Activity, Confinement, Files, Guard, Label, Service, Spooling, Upstreams};
+use crate::{Activity, Confinement, Files, Guard, Moved, Service, Spooling, Upstreams};
 
 /// What happens to the requests below one path of one host.
 #[derive(Clone, Debug)]
@@ -10,8 +10,6 @@ pub struct Route {
     pub target: Target,
     pub guard: Option<Arc<dyn Guard>>,
     pub activity: Arc<Activity>,
-    /// What its requests are counted as.
-    pub label: Label,
     pub limits: Limits,
     /// Which bodies are received as a whole before an upstream is asked.
     pub spooling: Option<Spooling>,
@@ -32,7 +30,6 @@ impl Route {
             target,
             guard: None,
             activity: Arc::default(),
-            label: Label::default(),
             limits: Limits::default(),
             spooling: None,
             upgrades: Upgrades::default(),
@@ -51,8 +48,10 @@ pub enum Target {
     Proxy { files: Arc<[Arc<Files>]>, upstreams: Arc<Upstreams> },
     /// An answer made in this process.
     Service(Arc<dyn Service>),
-    /// Elsewhere; `{path}` is not replaced: the location is sent as it is.
+    /// Elsewhere: the location is sent as it is.
     Redirect { status: u16, location: Arc<str> },
+    /// Elsewhere, by a rule.
+    Moved(Arc<Moved>),
 }
 
 #[derive(Clone, Debug)]

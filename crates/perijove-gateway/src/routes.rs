@@ -1,5 +1,6 @@
 //! Host and path prefix → route. Readers take a snapshot, writers swap it.
 
+mod hosts;
 mod spelling;
 mod tree;
 
@@ -8,6 +9,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 
 use crate::{Route, Target};
+use hosts::Hosts;
 use tree::Tree;
 
 /// The routes of a listener: cheap to clone, shared by all who read or edit them.
@@ -20,11 +22,14 @@ pub struct Routes {
 #[derive(Clone, Debug, Default)]
 struct Table {
     routes: BTreeMap<Key, Arc<Route>>,
-    hosts: BTreeMap<String, Tree>,
+    hosts: Hosts<Tree>,
     every_host: Tree,
+    /// The only hosts that are served, where there is such a list.
+    known: Option<Arc<Hosts<()>>>,
 }
 
-/// A host in lower case without port, or none for every host, and a path prefix.
+/// A host in lower case without port (or `*.` and what it ends with), or none for every host, and
+/// a path prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     host: Option<String>,
@@ -36,6 +41,8 @@ struct Key {
 pub(crate) enum Found {
     Route(Arc<Route>),
     Nothing,
+    /// The host is none of those that are served.
+    Misdirected,
     /// The path can be read in several ways that lead to different routes.
     Ambiguous,
 }
@@ -45,7 +52,8 @@ impl Routes {
         Self::default()
     }
 
-    /// Adds or replaces the route for a path prefix of a host, or of every host.
+    /// Adds or replaces the route for a path prefix of a host, or of every host. `*.example.com` is
+    /// every host below `example.com`, as far as there is no nearer one.
     ///
     /// A prefix with a slash at its end matches all that begins with it; one without matches
     /// itself and what follows after a slash, so that `/app` does not match `/apple`. Prefixes and
@@ -56,7 +64,7 @@ impl Routes {
         self.table.rcu(|table| {
             let mut routes = table.routes.clone();
             routes.insert(key.clone(), route.clone());
-            Table::of(routes)
+            Table::of(routes, table.known.clone())
         });
     }
 
@@ -66,9 +74,22 @@ impl Routes {
         let before = self.table.rcu(|table| {
             let mut routes = table.routes.clone();
             routes.remove(&key);
-            Table::of(routes)
+            Table::of(routes, table.known.clone())
         });
         before.routes.contains_key(&key)
+    }
+
+    /// From now on serves these hosts only, beside those that routes are for; with `None`, all. A
+    /// host may be given as `*.example.com`.
+    pub fn serve_only(&self, hosts: Option<&[String]>) {
+        let known = hosts.map(|hosts| {
+            let mut known = Hosts::default();
+            for host in hosts {
+                *known.entry(&host.to_ascii_lowercase()) = ();
+            }
+            Arc::new(known)
+        });
+        self.table.rcu(|table| Table { known: known.clone(), ..Table::clone(table) });
     }
 
     /// The route with the longest prefix of a path, among those of the host first. `host` is in
@@ -80,6 +101,12 @@ impl Routes {
     /// it as sent are given what they alone see.
     pub(crate) fn find(&self, host: &str, path: &[u8]) -> Found {
         let table = self.table.load();
+        if let Some(known) = &table.known
+            && known.of(host).next().is_none()
+            && table.hosts.of(host).next().is_none()
+        {
+            return Found::Misdirected;
+        }
         let (as_sent, is_other) = table.find_as_sent(host, path);
         if !is_other && spelling::is_plain(path) {
             return as_sent.map_or(Found::Nothing, Found::Route);
@@ -99,11 +126,11 @@ impl Routes {
 }
 
 impl Table {
-    fn of(routes: BTreeMap<Key, Arc<Route>>) -> Self {
-        let mut table = Self::default();
+    fn of(routes: BTreeMap<Key, Arc<Route>>, known: Option<Arc<Hosts<()>>>) -> Self {
+        let mut table = Self { known, ..Self::default() };
         for (key, route) in &routes {
             let tree = match &key.host {
-                Some(host) => table.hosts.entry(host.clone()).or_default(),
+                Some(host) => table.hosts.entry(host),
                 None => &mut table.every_host,
             };
             let is_folder = key.prefix.ends_with('/') || key.prefix.is_empty();
@@ -117,32 +144,24 @@ impl Table {
 
     fn find_as_sent(&self, host: &str, path: &[u8]) -> (Option<Arc<Route>>, bool) {
         let segments = || path.split(|b| *b == b'/').skip(1);
-        let (found, is_other) =
-            self.of_host(host).map_or((None, false), |tree| tree.find_as_sent(segments()));
-        if found.is_some() {
+        if self.hosts.is_empty() {
+            let (found, is_other) = self.every_host.find_as_sent(segments());
             return (found.cloned(), is_other);
         }
-        let (found, is_still_other) = self.every_host.find_as_sent(segments());
-        (found.cloned(), is_other || is_still_other)
-    }
-
-    fn find(&self, host: &str, reading: &spelling::Reading) -> Option<&Arc<Route>> {
-        let segments = || reading.iter().map(Vec::as_slice);
-        let found = self.of_host(host).and_then(|tree| tree.find(segments()));
-        found.or_else(|| self.every_host.find(segments()))
-    }
-
-    fn of_host(&self, host: &str) -> Option<&Tree> {
-        if self.hosts.is_empty() { None } else { self.hosts.get(without_port(host)) }
-    }
-}
-
-fn without_port(host: &str) -> &str {
-    match host.rfind(':') {
-        Some(at) if !host.get(at..).unwrap_or_default().contains(']') => {
-            host.get(..at).unwrap_or(host)
+        let mut is_other = false;
+        for tree in self.hosts.of(host).chain([&self.every_host]) {
+            let (found, is_other_here) = tree.find_as_sent(segments());
+            is_other |= is_other_here;
+            if found.is_some() {
+                return (found.cloned(), is_other);
+            }
         }
-        _ => host,
+        (None, is_other)
+    }
+
+    fn find<'a>(&'a self, host: &'a str, reading: &spelling::Reading) -> Option<&'a Arc<Route>> {
+        let segments = || reading.iter().map(Vec::as_slice);
+        self.hosts.of(host).chain([&self.every_host]).find_map(|tree| tree.find(segments()))
     }
 }
 

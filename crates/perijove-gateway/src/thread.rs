@@ -30,7 +30,6 @@ use crate::{
     crowd::{Crowd, Full, Seen},
     forwarded,
     listen::Name,
-    meter,
     stream::Socket,
     watch,
 };
@@ -291,7 +290,6 @@ impl Crew {
 
 impl Start {
     fn run(self) {
-        meter::take_seat(self.seat);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         match runtime {

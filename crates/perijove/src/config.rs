@@ -7,6 +7,7 @@ use serde::Deserialize;
 mod edge;
 pub(crate) mod entry;
 mod explain;
+mod files;
 pub(crate) mod layers;
 mod mistakes;
 pub(crate) mod plan;
@@ -16,10 +17,11 @@ mod text;
 mod units;
 
 pub use edge::{AccessLog, Limits, Log, LogFormat, LogLevel, Route, Tls};
+pub use files::{CacheRule, Static};
 pub(crate) use mistakes::Mistake;
 pub use mistakes::Mistakes;
 pub(crate) use plan::Plan;
-pub use site::{Driver, Interface, Site, Static};
+pub use site::{Driver, Interface, Site};
 pub use units::{Period, Size};
 
 use entry::Entry;

@@ -219,6 +219,7 @@ impl Site {
         Control::new(secret, intents, status, notebooks).serve_on(&control_routes);
         let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
         board.watch(&applications);
+        routes.serve_only(plan.site.hosts.as_deref());
         let placed = routes::place(&routes, routes::all(&plan, upstreams.as_ref(), &applications));
         let site = Self {
             source,

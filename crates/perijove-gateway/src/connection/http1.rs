@@ -17,10 +17,11 @@ use std::{
 use bytes::BytesMut;
 
 use crate::{
-    Head, HeadReader, buffers,
+    Head, HeadReader,
+    access_log::Entry,
+    buffers,
     error::Fault,
     forwarded::Peer,
-    note::Note,
     request::Upgrade,
     stream::Stream,
     watch::{self, Watch},
@@ -64,7 +65,7 @@ pub(super) enum Ended {
     Closed,
     /// Its first bytes say that it speaks HTTP/2.
     Http2,
-    Upgrade(Box<Upgrade>, Box<Note>),
+    Upgrade(Box<Upgrade>, Option<Box<Entry>>),
 }
 
 impl Connection {
@@ -106,7 +107,7 @@ impl Connection {
             match exchange::exchange(self, head).await {
                 After::Next => {}
                 After::Closed => break,
-                After::Upgrade(upgrade, note) => return Ended::Upgrade(upgrade, note),
+                After::Upgrade(upgrade, entry) => return Ended::Upgrade(upgrade, entry),
             }
         }
         closing::say_goodbye(&mut self.stream).await;

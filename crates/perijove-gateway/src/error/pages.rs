@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{Fault, Whose};
-use crate::{Head, Response, clock};
+use crate::{Head, Response, clock, html::Escaped};
 
 /// A page of the site's own is read again after this many milliseconds.
 const FRESH: u64 = 1000;
@@ -128,24 +128,6 @@ main{box-sizing:border-box;width:min(32rem,92vw);padding:2.5rem;background:var(-
 h1{margin:.2rem 0 1rem;font-size:1.6rem;line-height:1.2}\
 p{margin:0 0 1rem}p::first-letter{text-transform:uppercase}\
 .id{margin:1.5rem 0 0;color:var(--dim);font-size:.8rem}";
-
-/// Text that may stand in a page.
-struct Escaped<'a>(&'a str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for letter in self.0.chars() {
-            match letter {
-                '<' => f.write_str("&lt;")?,
-                '>' => f.write_str("&gt;")?,
-                '&' => f.write_str("&amp;")?,
-                '"' => f.write_str("&quot;")?,
-                _ => f.write_char(letter)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 #[cfg(test)]
 mod tests {

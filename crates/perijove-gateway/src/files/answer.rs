@@ -3,13 +3,15 @@
 use std::{io, time::SystemTime};
 
 use super::{
-    encoding::{self, Coding},
     entry::{Content, Entry, Place, Variant},
     multipart,
     range::{self, Ranges},
     validators::Outcome,
 };
-use crate::{Body, FieldBlock, Head, Response};
+use crate::{
+    Body, FieldBlock, Head, Response,
+    coding::{self, Coding},
+};
 
 /// The answer to a GET or HEAD. An answer to HEAD has the body of the one to GET, of which the
 /// connection sends the length only.
@@ -46,7 +48,7 @@ fn choose<'a>(entry: &'a Entry, head: &Head) -> Option<&'a Variant> {
         return entry.variants.first();
     }
     let at_hand = entry.variants.iter().map(|variant| variant.coding);
-    let coding = encoding::choose(head.get_all("accept-encoding"), at_hand);
+    let coding = coding::choose(head.get_all("accept-encoding"), at_hand);
     let chosen = entry.variants.iter().find(|variant| variant.coding == coding);
     chosen.or_else(|| entry.variants.iter().find(|variant| variant.coding == Coding::Identity))
 }

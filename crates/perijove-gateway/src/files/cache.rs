@@ -1,4 +1,4 @@
-//! The small files of a folder that were asked for, in bounded memory.
+//! The small files that were asked for, in bounded memory.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -7,32 +7,55 @@ use std::{
 
 use super::entry::Entry;
 
-/// Entries by path. When there is no room, what was not used since the last search for room goes
-/// first (a clock, as in page caches).
+/// Memory for small files, shared by all folders that are given the same one; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct FileMemory {
+    cupboard: Arc<Cupboard>,
+}
+
+/// Entries of several folders. When there is no room, what was not used since the last search for
+/// room goes first (a clock, as in page caches), whosever it is.
 #[derive(Debug)]
-pub(super) struct Cache {
+struct Cupboard {
     limit: usize,
     /// Held for a look-up or a change, never while anything is read.
-    shelf: RwLock<Shelf>,
+    shelves: RwLock<Shelves>,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
-    entries: HashMap<Arc<[u8]>, Arc<Entry>>,
+struct Shelves {
+    /// By folder, then by path.
+    entries: Vec<HashMap<Arc<[u8]>, Arc<Entry>>>,
     /// Every key of `entries`, once.
-    order: VecDeque<Arc<[u8]>>,
+    order: VecDeque<(usize, Arc<[u8]>)>,
     weight: usize,
 }
 
-impl Cache {
+/// The part of one folder. It stays taken when the folder is no longer served: who serves other
+/// folders begins with other memory.
+#[derive(Debug)]
+pub(super) struct Cache {
+    memory: FileMemory,
+    shelf: usize,
+}
+
+impl FileMemory {
     /// Holds about `limit` bytes.
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, shelf: RwLock::default() }
+    pub fn new(limit: usize) -> Self {
+        Self { cupboard: Arc::new(Cupboard { limit, shelves: RwLock::default() }) }
     }
 
+    pub(super) fn shelf(&self) -> Cache {
+        let mut shelves = self.cupboard.shelves.write().unwrap_or_else(PoisonError::into_inner);
+        shelves.entries.push(HashMap::new());
+        Cache { memory: self.clone(), shelf: shelves.entries.len() - 1 }
+    }
+}
+
+impl Cache {
     pub(super) fn get(&self, path: &[u8]) -> Option<Arc<Entry>> {
-        let shelf = self.shelf.read().unwrap_or_else(PoisonError::into_inner);
-        let entry = shelf.entries.get(path)?;
+        let shelves = self.memory.cupboard.shelves.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = shelves.entries.get(self.shelf)?.get(path)?;
         if !entry.is_used.load(Ordering::Relaxed) {
             entry.is_used.store(true, Ordering::Relaxed);
         }
@@ -41,48 +64,53 @@ impl Cache {
 
     pub(super) fn insert(&self, path: &[u8], entry: Arc<Entry>) {
         let weight = weight(path, &entry);
-        let mut shelf = self.shelf.write().unwrap_or_else(PoisonError::into_inner);
-        shelf.remove(path);
-        if weight > self.limit {
+        let Cupboard { limit, shelves } = &*self.memory.cupboard;
+        let mut shelves = shelves.write().unwrap_or_else(PoisonError::into_inner);
+        shelves.remove(self.shelf, path);
+        if weight > *limit {
             return;
         }
-        while shelf.weight + weight > self.limit {
-            shelf.make_room();
+        while shelves.weight + weight > *limit {
+            shelves.make_room();
         }
         let path: Arc<[u8]> = path.into();
-        shelf.weight += weight;
-        shelf.order.push_back(path.clone());
-        shelf.entries.insert(path, entry);
+        if let Some(entries) = shelves.entries.get_mut(self.shelf) {
+            entries.insert(path.clone(), entry);
+            shelves.weight += weight;
+            shelves.order.push_back((self.shelf, path));
+        }
     }
 
     pub(super) fn remove(&self, path: &[u8]) {
         if self.get(path).is_none() {
             return;
         }
-        self.shelf.write().unwrap_or_else(PoisonError::into_inner).remove(path);
+        let shelves = &self.memory.cupboard.shelves;
+        shelves.write().unwrap_or_else(PoisonError::into_inner).remove(self.shelf, path);
     }
 }
 
-impl Shelf {
-    fn remove(&mut self, path: &[u8]) {
-        if let Some(entry) = self.entries.remove(path) {
+impl Shelves {
+    fn remove(&mut self, shelf: usize, path: &[u8]) {
+        if let Some(entry) = self.entries.get_mut(shelf).and_then(|entries| entries.remove(path)) {
             self.weight = self.weight.saturating_sub(weight(path, &entry));
-            self.order.retain(|key| key.as_ref() != path);
+            self.order.retain(|(at, key)| *at != shelf || key.as_ref() != path);
         }
     }
 
     /// Drops the first entry that was not used since the last time around.
     fn make_room(&mut self) {
-        let Some(path) = self.order.pop_front() else {
+        let Some((shelf, path)) = self.order.pop_front() else {
             self.weight = 0;
             return;
         };
-        let Some(entry) = self.entries.get(&path) else { return };
+        let Some(entries) = self.entries.get_mut(shelf) else { return };
+        let Some(entry) = entries.get(&path) else { return };
         if entry.is_used.swap(false, Ordering::Relaxed) {
-            self.order.push_back(path);
+            self.order.push_back((shelf, path));
         } else {
             self.weight = self.weight.saturating_sub(weight(&path, entry));
-            self.entries.remove(&path);
+            entries.remove(&path);
         }
     }
 }
@@ -93,12 +121,13 @@ fn weight(path: &[u8], entry: &Entry) -> usize {
 
 #[cfg(test)]
 impl Cache {
-    /// What it holds, by its own count and by counting again: both must agree.
+    /// What the memory holds, by its own count and by counting again: both must agree.
     pub(super) fn weight(&self) -> usize {
-        let shelf = self.shelf.read().unwrap();
-        let counted = shelf.entries.iter().map(|(path, entry)| weight(path, entry)).sum::<usize>();
-        assert_eq!(shelf.weight, counted);
-        assert_eq!(shelf.order.len(), shelf.entries.len());
+        let shelves = self.memory.cupboard.shelves.read().unwrap();
+        let all = || shelves.entries.iter().flatten();
+        let counted = all().map(|(path, entry)| weight(path, entry)).sum::<usize>();
+        assert_eq!(shelves.weight, counted);
+        assert_eq!(shelves.order.len(), all().count());
         counted
     }
 }

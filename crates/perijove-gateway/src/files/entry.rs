@@ -14,8 +14,8 @@ use std::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{beneath::Folder, encoding::Coding, types::media_type, validators::Validators};
-use crate::{FieldBlock, FileBody};
+use super::{beneath::Folder, caching::Caching, types::media_type, validators::Validators};
+use crate::{FieldBlock, FileBody, coding::Coding};
 
 /// Files up to this size are kept in memory.
 pub(super) const SMALL: u64 = 128 << 10;
@@ -71,7 +71,7 @@ pub(super) enum Content {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) folder: &'a Folder,
-    /// As [`super::path::clean`] made it.
+    /// Of a file, decoded and below the folder.
     pub(super) path: &'a [u8],
     /// In milliseconds.
     pub(super) now: u64,
@@ -81,8 +81,7 @@ pub(super) struct Place<'a> {
 impl Place<'_> {
     fn open(&self, coding: Coding) -> io::Result<(File, Metadata)> {
         let names = self.path.strip_prefix(b"/").unwrap_or(self.path);
-        let index: &[u8] = if self.path.ends_with(b"/") { b"index.html" } else { b"" };
-        let name = [names, index, coding.suffix().as_bytes()].concat();
+        let name = [names, coding.suffix().as_bytes()].concat();
         let file = File::from(self.folder.open(&name, self.now)?);
         let metadata = file.metadata()?;
         Ok((file, metadata))
@@ -97,8 +96,8 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Opens and reads a file and its neighbours. `maximum_age` is in seconds, for Cache-Control.
-pub(super) fn load(place: Place<'_>, maximum_age: Option<u32>) -> io::Result<Found> {
+/// Opens and reads a file and its neighbours.
+pub(super) fn load(place: Place<'_>, caching: &Caching) -> io::Result<Found> {
     let (file, metadata) = place.open(Coding::Identity)?;
     if metadata.is_dir() {
         return Ok(Found::Folder);
@@ -120,8 +119,10 @@ pub(super) fn load(place: Place<'_>, maximum_age: Option<u32>) -> io::Result<Fou
     found.push((Coding::Identity, file, metadata));
     let is_settled = found.iter().all(|(_, _, there)| is_settled(there, wall));
     let path = place.path;
+    let cache_control = caching.of(path);
+    let cache_control = cache_control.as_deref();
     let variants = found.into_iter().map(|(coding, file, metadata)| {
-        let fields = Fields { coding, path, maximum_age, has_neighbours };
+        let fields = Fields { coding, path, cache_control, has_neighbours };
         Variant::read(file, &metadata, &fields, wall)
     });
     Ok(Found::File(Arc::new(Entry {
@@ -248,16 +249,14 @@ impl Stamp {
 struct Fields<'a> {
     coding: Coding,
     path: &'a [u8],
-    maximum_age: Option<u32>,
+    cache_control: Option<&'a str>,
     has_neighbours: bool,
 }
 
 impl Fields<'_> {
     fn whole(&self, validators: &Validators) -> FieldBlock {
         let mut fields = FieldBlock::new();
-        let is_index = self.path.ends_with(b"/");
-        let name = if is_index { b".html" } else { self.path };
-        fields.push("Content-Type", media_type(name));
+        fields.push("Content-Type", media_type(self.path));
         fields.push("Accept-Ranges", "bytes");
         if self.coding != Coding::Identity {
             fields.push("Content-Encoding", self.coding.token());
@@ -275,8 +274,8 @@ impl Fields<'_> {
         if self.has_neighbours {
             fields.push("Vary", "Accept-Encoding");
         }
-        if let Some(age) = self.maximum_age {
-            fields.push("Cache-Control", format!("max-age={age}"));
+        if let Some(value) = self.cache_control {
+            fields.push("Cache-Control", value);
         }
         fields
     }

@@ -17,7 +17,7 @@ const LOOK_AGAIN: u64 = 20;
 /// Names that are remembered; with more, all are forgotten.
 const MOST: usize = 1024;
 
-/// First names of paths (or `index.html` for the folder itself) that are not in the folder.
+/// First names of paths (empty for the folder itself) that are not in the folder.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     /// Held for a look-up or a change.
@@ -69,10 +69,7 @@ impl Missing {
 
 fn first_name(path: &[u8]) -> &[u8] {
     let names = path.strip_prefix(b"/").unwrap_or(path);
-    match names.split(|b| *b == b'/').next() {
-        None | Some([]) => b"index.html",
-        Some(name) => name,
-    }
+    names.split(|b| *b == b'/').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -105,9 +102,7 @@ mod tests {
             missing.note(format!("/{name}").as_bytes(), 0, |_| false);
         }
         assert!(missing.names.read().unwrap().len() <= MOST);
-        for (path, name) in
-            [("", "index.html"), ("/", "index.html"), ("/a", "a"), ("/a/", "a"), ("/a/b", "a")]
-        {
+        for (path, name) in [("", ""), ("/", ""), ("/a", "a"), ("/a/", "a"), ("/a/b", "a")] {
             assert_eq!(first_name(path.as_bytes()), name.as_bytes());
         }
     }

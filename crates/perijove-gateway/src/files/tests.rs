@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{FileSettings, Files};
+use super::{CacheRule, FileMemory, FileSettings, Files};
 use crate::{Body, Head, Response};
 
 /// A folder and what serves it, at a time of its own.
@@ -199,7 +199,9 @@ fn the_prefix_is_cut_off() {
 
 #[test]
 fn fields_tell_what_a_file_is() {
-    let settings = FileSettings { maximum_age: Some(60), ..FileSettings::default() };
+    let rule =
+        CacheRule { pattern: "d*".to_owned(), age: Duration::from_secs(60), is_immutable: false };
+    let settings = FileSettings { cache_rules: vec![rule], ..FileSettings::default() };
     let site = Served::with("/", settings);
     site.write("index.html", "home").write("a.js", "js").write("data", "?");
     assert_eq!(site.field("/", &[], "content-type"), "text/html; charset=utf-8");
@@ -207,6 +209,7 @@ fn fields_tell_what_a_file_is() {
     assert_eq!(site.field("/data", &[], "content-type"), "application/octet-stream");
     assert_eq!(site.field("/data", &[], "accept-ranges"), "bytes");
     assert_eq!(site.field("/data", &[], "cache-control"), "max-age=60");
+    assert_eq!(site.field("/a.js", &[], "cache-control"), "");
     assert_eq!(site.field("/data", &[], "vary"), "");
     let modified = fs::metadata(site.path("data")).unwrap().modified().unwrap();
     assert_eq!(site.field("/data", &[], "last-modified"), httpdate::fmt_http_date(modified));
@@ -364,7 +367,7 @@ fn a_change_right_after_reading_is_not_missed_though_its_time_is_the_same() {
 
 #[test]
 fn memory_is_bounded_and_used_files_stay() {
-    let settings = FileSettings { cache_bytes: 100_000, ..FileSettings::default() };
+    let settings = FileSettings { memory: FileMemory::new(100_000), ..FileSettings::default() };
     let mut site = Served::with("/", settings);
     site.write("hot", "one");
     site.check("GET /hot", &[], "200 one");
@@ -384,4 +387,116 @@ fn memory_is_bounded_and_used_files_stay() {
     site.write("larger-than-all", vec![b'x'; 110_000]);
     assert!(site.ask("GET", "/larger-than-all", &[]).is_some());
     assert_eq!(site.files.cache.weight(), weight);
+}
+
+#[test]
+fn folders_share_their_memory() {
+    let memory = FileMemory::new(20_000);
+    let settings = FileSettings { memory, ..FileSettings::default() };
+    let (one, other) = (Served::with("/", settings.clone()), Served::with("/", settings));
+    one.write("a", vec![b'1'; 8000]);
+    other.write("a", vec![b'2'; 8000]);
+    for _ in 0..3 {
+        assert_eq!(read(one.ask("GET", "/a", &[]).unwrap().body), [b'1'; 8000]);
+        assert_eq!(read(other.ask("GET", "/a", &[]).unwrap().body), [b'2'; 8000]);
+    }
+    assert!(one.files.cache.weight() > 16_000);
+    for name in 0..20 {
+        other.write(&name.to_string(), vec![b'x'; 8000]);
+        assert!(other.ask("GET", &format!("/{name}"), &[]).is_some());
+        assert!(one.files.cache.weight() <= 20_000);
+    }
+    one.check("GET /b", &[], "-");
+    assert_eq!(read(one.ask("GET", "/a", &[]).unwrap().body), [b'1'; 8000]);
+}
+
+#[test]
+fn a_folder_is_the_first_of_its_pages_that_is_there() {
+    let index = vec!["index.html".to_owned(), "index.htm".to_owned()];
+    let mut site = Served::with("/", FileSettings { index, ..FileSettings::default() });
+    site.write("index.htm", "old").write("docs/index.htm", "docs").write("both/index.html", "html");
+    site.write("both/index.htm", "htm")
+        .write("odd/index.html/x", "x")
+        .write("odd/index.htm", "odd");
+    site.check("GET /", &[], "200 old").check("GET /docs/", &[], "200 docs");
+    site.check("GET /docs", &[], "308 /docs/").check("GET /both/", &[], "200 html");
+    site.check("GET /odd/", &[], "200 odd").check("POST /docs/", &[], "405 GET, HEAD");
+    assert_eq!(site.field("/docs/", &[], "content-type"), "text/html; charset=utf-8");
+    site.write("index.html", "new");
+    site.check("GET /", &[], "200 new");
+    fs::remove_file(site.path("index.html")).unwrap();
+    site.now += 1000;
+    site.check("GET /", &[], "200 old");
+
+    let none = Served::with("/", FileSettings { index: Vec::new(), ..FileSettings::default() });
+    none.write("index.html", "home").write("docs/index.html", "docs");
+    none.check("GET /", &[], "-").check("GET /docs", &[], "-").check("GET /docs/", &[], "-");
+    none.check("GET /index.html", &[], "200 home");
+}
+
+#[test]
+fn a_page_that_is_not_there_is_answered_by_the_fallback() {
+    let fallback = Some("index.html".to_owned());
+    let site = Served::with("/app/", FileSettings { fallback, ..FileSettings::default() });
+    site.write("index.html", "shell").write("a.js", "js").write("docs/x", "x");
+    let html = [("Accept", "text/html,*/*;q=0.8")];
+    for path in ["/app/", "/app/settings", "/app/settings/me", "/app/docs", "/app/docs/"] {
+        site.check(&format!("GET {path}"), &html, "200 shell");
+    }
+    site.check("HEAD /app/settings", &html, "200 shell");
+    site.check("GET /app/a.js", &html, "200 js");
+    site.check("GET /app/gone.js", &[("Accept", "*/*")], "-");
+    site.check("GET /app/api", &[("Accept", "application/json")], "-");
+    site.check("POST /app/settings", &html, "-").check("GET /other", &html, "-");
+    site.check("GET /app/../x", &html, "-").check("GET /app/.env", &html, "-");
+    assert_eq!(site.field("/app/settings", &html, "cache-control"), "no-cache");
+    assert_eq!(site.field("/app/index.html", &html, "cache-control"), "");
+    let tag = site.field("/app/settings", &html, "etag");
+    site.check("GET /app/x", &[html[0], ("If-None-Match", &tag)], "304");
+}
+
+#[test]
+fn one_file_stands_at_one_path() {
+    let site = Served::new();
+    site.write("icons/.favicon.ico", "icon").write("icons/other", "no");
+    let files =
+        Files::single("/favicon.ico", &site.path("icons/.favicon.ico"), FileSettings::default());
+    let site = Served { files, ..site };
+    site.check("GET /favicon.ico", &[], "200 icon");
+    site.check("HEAD /f%61vicon.ico?v=1", &[], "200 icon");
+    site.check("POST /favicon.ico", &[], "405 GET, HEAD");
+    for path in ["/", "/favicon.ico/", "/favicon.ico/other", "/other", "/favicon.ico2"] {
+        site.check(&format!("GET {path}"), &[], "-");
+    }
+    assert_eq!(site.field("/favicon.ico", &[], "content-type"), "image/x-icon");
+}
+
+#[test]
+fn a_folder_is_listed_where_that_is_wanted() {
+    let settings = FileSettings { is_listed: true, ..FileSettings::default() };
+    let site = Served::with("/files/", settings);
+    site.write("b.txt", "text")
+        .write("a <b>&\"c\".txt", "odd")
+        .write("z/x", "x")
+        .write(".hidden", "h");
+    site.write("javascript:alert(1)", "js").write("docs/index.html", "docs");
+    symlink("../secret", site.path("out")).unwrap();
+    symlink("b.txt", site.path("link.txt")).unwrap();
+    let listed = site.ask("GET", "/files/", &[]).unwrap();
+    let page = String::from_utf8(read(listed.body)).unwrap();
+    let hrefs: Vec<&str> =
+        page.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+    let odd = "./a%20%3Cb%3E%26%22c%22.txt";
+    let expected = ["./docs/", "./z/", odd, "./b.txt", "./javascript%3Aalert%281%29", "./link.txt"];
+    assert_eq!(hrefs, expected, "{page}");
+    assert!(page.contains("a &lt;b&gt;&amp;&quot;c&quot;.txt") && !page.contains("<b>"), "{page}");
+    for path in ["/files/a%20%3Cb%3E%26%22c%22.txt", "/files/javascript%3Aalert%281%29"] {
+        assert_eq!(site.ask("GET", path, &[]).unwrap().status, 200, "{path}");
+    }
+    site.check("GET /files/docs/", &[], "200 docs").check("GET /files/z", &[], "308 /files/z/");
+    site.check("POST /files/z/", &[], "405 GET, HEAD").check("GET /files/none/", &[], "-");
+    let below = String::from_utf8(read(site.ask("GET", "/files/z/", &[]).unwrap().body)).unwrap();
+    assert!(below.contains("href=\"../\"") && below.contains("href=\"./x\""), "{below}");
+    let (folder, top) = (Served::new(), "GET /");
+    folder.write("x", "x").check(top, &[], "-");
 }

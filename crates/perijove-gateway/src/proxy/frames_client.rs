@@ -24,10 +24,7 @@ use super::{
     upload::Upload,
     upstreams::{Slot, Unavailable},
 };
-use crate::{
-    Response, Scheme,
-    error::{Fault, Kind},
-};
+use crate::{Response, Scheme, error::Fault};
 
 use answer::respond;
 use link::{Link, Refused, Ticket};
@@ -159,8 +156,7 @@ fn failure(ending: Ending) -> Failure {
     match ending {
         Ending::Lost { is_entered: false } => Failure::not_sent(lost()),
         Ending::Lost { is_entered: true } => {
-            let fault = Fault::upstream(502, "the worker ended amid the request");
-            Failure::last(fault.of_kind(Kind::UpstreamLost))
+            Failure::last(Fault::upstream(502, "the worker ended amid the request"))
         }
         Ending::Recalled(slot) => Failure::Recalled(slot),
         Ending::NotEntered => Failure::last(super::unavailable(Unavailable::Late)),
@@ -173,7 +169,7 @@ fn failure(ending: Ending) -> Failure {
 }
 
 fn lost() -> Fault {
-    Fault::upstream(502, "the connection to the worker was lost").of_kind(Kind::UpstreamLost)
+    Fault::upstream(502, "the connection to the worker was lost")
 }
 
 /// A short text on the stack.

@@ -96,7 +96,6 @@ fn request(method: &str, target: &str, fields: &[(&str, &str)], body: Body) -> R
             port: 80,
             peer: None,
             request_id: "r-1".into(),
-            trace: None,
         },
     }
 }

@@ -20,6 +20,7 @@ fn routes(prefixes: &[(Option<&str>, &str)]) -> Routes {
 fn name(found: Found) -> String {
     match found {
         Found::Nothing => "nothing".to_owned(),
+        Found::Misdirected => "misdirected".to_owned(),
         Found::Ambiguous => "ambiguous".to_owned(),
         Found::Route(route) => match &route.target {
             Target::Redirect { location, .. } => location.to_string(),
@@ -46,6 +47,57 @@ fn the_longest_prefix_of_whole_segments_is_found() {
     check("/folder/", "/folder/");
     check("/folder/x/y", "/folder/");
     check("/", "nothing");
+}
+
+#[test]
+fn the_nearest_host_comes_first() {
+    let routes = routes(&[
+        (None, "/"),
+        (Some("a.example.com"), "/x/"),
+        (Some("*.Example.com"), "/x/"),
+        (Some("*.example.com"), "/y/"),
+        (Some("*.deep.example.com"), "/x/"),
+    ]);
+    let check = |host: &str, path: &str, expected: &str| {
+        assert_eq!(name(routes.find(host, path.as_bytes())), expected, "{host}{path}");
+    };
+    check("a.example.com", "/x/", "a.example.com/x/");
+    check("a.example.com:80", "/x/", "a.example.com/x/");
+    check("a.example.com", "/y/", "*.example.com/y/");
+    check("b.example.com", "/x/", "*.Example.com/x/");
+    check("b.deep.example.com", "/x/", "*.deep.example.com/x/");
+    check("b.deep.example.com", "/y/", "*.example.com/y/");
+    check("deep.example.com", "/x/", "*.Example.com/x/");
+    check("example.com", "/x/", "/");
+    check(".example.com", "/x/", "/");
+    check("badexample.com", "/x/", "/");
+    check("a.example.com.", "/x/", "a.example.com/x/");
+    check("b.example.com.:80", "/x/", "*.Example.com/x/");
+    check("", "/x/", "/");
+}
+
+#[test]
+fn hosts_that_are_not_served_are_told_so() {
+    let routes = routes(&[(None, "/"), (Some("www.example.org"), "/")]);
+    let known = ["Example.com", "*.example.com"].map(str::to_owned);
+    let check = |host: &str, expected: &str| {
+        assert_eq!(name(routes.find(host, b"/")), expected, "{host}");
+    };
+    check("any", "/");
+    routes.serve_only(Some(&known));
+    check("example.com", "/");
+    check("example.com:8000", "/");
+    check("a.b.example.com", "/");
+    check("www.example.org", "www.example.org/");
+    check("example.org", "misdirected");
+    check("127.0.0.1:8000", "misdirected");
+    check("[::1]:8000", "misdirected");
+    check("", "misdirected");
+    // Routes come and go; who is served stays.
+    routes.insert(None, "/new/", route("new"));
+    check("example.org", "misdirected");
+    routes.serve_only(None);
+    check("example.org", "/");
 }
 
 #[test]

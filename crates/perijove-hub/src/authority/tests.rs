@@ -73,7 +73,6 @@ pub(super) fn client() -> Client {
         port: 443,
         peer: None,
         request_id: "1".into(),
-        trace: None,
     }
 }
 

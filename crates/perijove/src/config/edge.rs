@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Driver, Interface, Period, Size};
+use super::{CacheRule, Driver, Interface, Period, Size};
 
 /// What is told, and how.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
@@ -119,9 +119,10 @@ pub struct Tls {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Route {
-    /// What the paths of its requests begin with, such as `"/grafana/"`.
+    /// What the paths of its requests begin with, such as `"/grafana/"`. Without it, and with a
+    /// `host`, all of them.
     pub path: String,
-    /// For this host only.
+    /// For this host only; `"*.example.com"` is for all hosts below that one.
     pub host: Option<String>,
     /// An application that is run here, beside the site's: `"chat:application"`. It is asked with
     /// the whole path. Settings that are not written here are those of the site.
@@ -147,8 +148,26 @@ pub struct Route {
     pub upstream: Option<String>,
     /// Files instead: what lies below this folder.
     pub folder: Option<PathBuf>,
-    /// Elsewhere instead: the address that is answered.
+    /// One file instead, at this path alone.
+    pub file: Option<PathBuf>,
+    /// What a folder is when it is asked for itself: the first of these files that is there.
+    /// Without it `index.html`.
+    pub index: Option<Vec<String>>,
+    /// Whether a folder without such a file is answered with a list of what is in it.
+    pub listing: bool,
+    /// The file that answers for pages that are not there, to those who accept HTML.
+    pub fallback: Option<String>,
+    /// How long browsers may keep files; the first that fits counts.
+    pub cache: Vec<CacheRule>,
+    /// Whether files whose names hold a hash of their content may be kept for ever where no rule
+    /// of `cache` fits. Without it they may.
+    pub immutable: Option<bool>,
+    /// Elsewhere instead: the address that is answered. `{path}` in it is the path and the query of
+    /// the request, `{rest}` what of them stands behind the route's path:
+    /// `"https://example.com{path}"`.
     pub redirect: Option<String>,
+    /// Status of the redirect: 301, 302, 303, 307 or 308. Without it 302.
+    pub status: Option<u16>,
     /// Bytes of a request's body.
     pub body_limit: Option<Size>,
     /// Bodies up to this size are received as a whole before they are passed on.

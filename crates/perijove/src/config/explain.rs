@@ -87,13 +87,14 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
                 format!("the application {} with {} workers", application.name, application.workers)
             }
             RouteTarget::Upstream(address) => address.to_string(),
-            RouteTarget::Files(folder) => format!("files of {}", folder.display()),
-            RouteTarget::Redirect(to) => format!("redirected to {to}"),
+            RouteTarget::Files(files) => files.place.to_string(),
+            RouteTarget::Redirect { to, .. } => format!("redirected to {to}"),
         };
         writeln!(text, "  {host}{:<12} {target}", route.path)?;
     }
     for files in &site.files {
-        writeln!(text, "  {:<12} files of {}", files.path, files.folder.display())?;
+        let whose = if files.is_internal { ", for the application to send" } else { "" };
+        writeln!(text, "  {:<12} {}{whose}", files.path, files.place)?;
     }
     if let Some(notebook) = &plan.notebook {
         writeln!(text, "  {:<12} notebooks", notebook.path)?;

@@ -17,12 +17,14 @@ use crate::folders::{Folders, Wanted};
 
 mod application;
 mod edge;
+mod files;
 mod notebook;
 mod site;
 
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
-pub(crate) use site::{SitePlan, SiteTarget, StaticPlan};
+pub(crate) use files::StaticPlan;
+pub(crate) use site::{SitePlan, SiteTarget};
 
 /// What is to run.
 #[derive(Clone, Debug)]

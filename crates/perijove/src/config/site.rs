@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Period, Size};
+use super::{Period, Size, Static};
 
 /// The site: a Python application run here, or one in any language that runs elsewhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -36,10 +36,13 @@ pub struct Site {
     pub upstream: Option<String>,
     /// A path that answers 2xx when a worker is well: a new worker takes requests from then on.
     pub health: Option<String>,
-    /// Folders of files that are served before the application is asked. Without it `public`, when
-    /// there is such a folder, at `/`.
+    /// Files that are served before the application is asked; of several, those with the longest
+    /// path. Without it what lies below `public`, when there is such a folder, at `/`.
     #[serde(rename = "static")]
     pub files: Option<Vec<Static>>,
+    /// The only hosts whose requests are answered, such as `"example.com"` or `"*.example.com"`,
+    /// beside those of routes; others get 421. Without it all are.
+    pub hosts: Option<Vec<String>>,
     /// Folder of `404.html` and the like, shown instead of ours. Without it `errors`, when there is
     /// such a folder.
     pub error_pages: Option<PathBuf>,
@@ -76,6 +79,7 @@ impl Default for Site {
             upstream: None,
             health: None,
             files: None,
+            hosts: None,
             error_pages: None,
             body_limit: Size(100 << 20),
             body_buffer: None,
@@ -85,23 +89,6 @@ impl Default for Site {
             response_time: Period::seconds(60),
             start_time: Period::seconds(60),
         }
-    }
-}
-
-/// A folder of files and where it is served.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Static {
-    /// What the paths of its requests begin with.
-    #[serde(default = "Static::top")]
-    pub path: String,
-    /// The folder.
-    pub folder: PathBuf,
-}
-
-impl Static {
-    fn top() -> String {
-        "/".to_owned()
     }
 }
 

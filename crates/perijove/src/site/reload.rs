@@ -35,6 +35,7 @@ impl Site {
         self.move_upstream(&plan);
         let before = std::mem::take(&mut self.placed);
         let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications);
+        self.routes.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.routes, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
             self.routes.remove(host.as_deref(), path);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use perijove_gateway::{
-    FileSettings, Files, Limits, Protocol, Route, Routes, Target, Upstream, UpstreamAddress,
+    FileMemory, Files, Limits, Moved, Protocol, Route, Routes, Target, Upstream, UpstreamAddress,
     UpstreamId, UpstreamSettings, Upstreams,
 };
 
@@ -15,6 +15,9 @@ use crate::config::{
     Plan,
     plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt},
 };
+
+/// Bytes of small files that are kept in memory.
+const FILE_MEMORY: usize = 64 << 20;
 
 /// A host (or every one), a path, and what is there.
 pub(super) type Placed = (Option<String>, String, Route);
@@ -50,10 +53,12 @@ pub(super) fn all(
     upstreams: Option<&Arc<Upstreams>>,
     applications: &Applications,
 ) -> Vec<Placed> {
-    let mut placed = site(&plan.site, upstreams);
+    // One for all folders together.
+    let memory = FileMemory::new(FILE_MEMORY);
+    let mut placed = site(&plan.site, upstreams, &memory);
     placed.iter_mut().for_each(|(_, _, route)| rules::of_site(plan, route));
     placed.extend(plan.routes.iter().filter_map(|written| {
-        let mut placed = further(written, applications)?;
+        let mut placed = further(written, applications, &memory)?;
         rules::of_path(plan, written, &mut placed.2);
         Some(placed)
     }));
@@ -68,14 +73,12 @@ pub(super) fn elsewhere(address: &UpstreamAt) -> Upstream {
     Upstream { address, protocol: Protocol::Http1, capacity: None, account: None }
 }
 
-fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
-    let open = |files: &StaticPlan| {
-        Arc::new(Files::new(&files.path, files.folder.clone(), FileSettings::default()))
-    };
+fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) -> Vec<Placed> {
     let limits =
         Limits { body: site.body_limit, response_time: site.response_time, ..Limits::default() };
     let route = |files: &[&StaticPlan]| {
-        let files: Arc<[Arc<Files>]> = files.iter().map(|files| open(files)).collect();
+        let files: Arc<[Arc<Files>]> =
+            files.iter().map(|files| Arc::new(files.open(memory))).collect();
         let target = match (upstreams, files.first()) {
             (Some(upstreams), _) => Target::Proxy { files, upstreams: upstreams.clone() },
             (None, first) => Target::Files(first?.clone()),
@@ -84,28 +87,29 @@ fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>) -> Vec<Placed> {
     };
     // Each path once; several folders at one path are asked in their order.
     let mut paths: Vec<&str> = vec!["/"];
-    paths.extend(site.files.iter().map(|files| files.path.as_str()));
+    let open = || site.files.iter().filter(|files| !files.is_internal);
+    paths.extend(open().map(|files| files.path.as_str()));
     paths.sort_unstable();
     paths.dedup();
     let placed = |path: &str| {
-        let here: Vec<&StaticPlan> = site.files.iter().filter(|files| files.path == path).collect();
+        let here: Vec<&StaticPlan> = open().filter(|files| files.path == path).collect();
         Some((None, path.to_owned(), route(&here)?))
     };
     paths.into_iter().filter_map(placed).collect()
 }
 
 /// None when its application does not run: it is started before its route is placed.
-fn further(plan: &RoutePlan, applications: &Applications) -> Option<Placed> {
+fn further(plan: &RoutePlan, applications: &Applications, memory: &FileMemory) -> Option<Placed> {
     let target = match &plan.target {
         RouteTarget::Application(_) => {
             let place = Place { host: plan.host.clone(), path: plan.path.clone() };
             let upstreams = Arc::clone(&applications.at(&place)?.upstreams);
             Target::Proxy { files: Arc::new([]), upstreams }
         }
-        RouteTarget::Files(folder) => {
-            Target::Files(Arc::new(Files::new(&plan.path, folder.clone(), FileSettings::default())))
+        RouteTarget::Files(files) => Target::Files(Arc::new(files.open(memory))),
+        RouteTarget::Redirect { status, to } => {
+            Target::Moved(Arc::new(Moved::new(*status, &plan.path, to)))
         }
-        RouteTarget::Redirect(to) => Target::Redirect { status: 302, location: to.as_str().into() },
         RouteTarget::Upstream(address) => {
             let settings =
                 UpstreamSettings { connect_time: plan.connect_time, ..UpstreamSettings::default() };

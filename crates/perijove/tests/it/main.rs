@@ -17,6 +17,7 @@ mod configs;
 mod control;
 mod corpus;
 mod documents;
+mod edge;
 mod house;
 mod limits;
 mod notebooks;

@@ -7,10 +7,11 @@ use std::{
 };
 
 use crate::{
-    BodyError, Head, Request, Response, buffers,
+    BodyError, Head, Request, Response,
+    access_log::Entry,
+    buffers,
     error::Fault,
     forwarded,
-    note::Note,
     request::{self, Answer, Handling, Upgrade, Work},
     watch,
 };
@@ -31,21 +32,21 @@ use super::{
 pub(super) enum After {
     Next,
     Closed,
-    Upgrade(Box<Upgrade>, Box<Note>),
+    Upgrade(Box<Upgrade>, Option<Box<Entry>>),
 }
 
 pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
     let (body, mut upload) = upload::begin(&head, &mut connection.buffer, &connection.door.rules);
-    let mut client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
-    let mut note = connection.door.note(&head, &mut client);
+    let client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
+    let entry = connection.door.entry(&head, &client);
     let request_id = client.request_id.clone();
     let request = Request { head: head.clone(), body, client };
-    let made = match request::handle(&connection.door, request, &mut note) {
+    let made = match request::handle(&connection.door, request) {
         Handling::Ready(made) => made,
         Handling::Waiting(mut work) => {
             let made = poll_fn(|context| connection.poll_work(&mut work, &mut upload, context));
             let Some(made) = made.await else {
-                note.end(&connection.door.rules, closing::CLIENT_LEFT, 0);
+                closing::log(entry, closing::CLIENT_LEFT, 0);
                 return After::Closed;
             };
             made
@@ -54,7 +55,7 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
     let (answer, is_last) = match made {
         Ok(Answer::Response(answer)) => (answer, false),
         Ok(Answer::Upgrade(upgrade)) => match upload {
-            None => return After::Upgrade(upgrade, Box::new(note)),
+            None => return After::Upgrade(upgrade, entry),
             // What follows would be taken for the other protocol's.
             Some(_) => {
                 (connection.door.refuse(&upgrade_with_body(), Some(&head), &request_id), true)
@@ -62,12 +63,10 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
         },
         Err(fault) => (connection.door.refuse(&fault, Some(&head), &request_id), fault.closes),
     };
-    note.answer();
     let mut reply = Reply::begin(connection, Some(&head), answer, (is_last, upload.as_mut()));
     let end = poll_fn(|context| reply.sending.poll(connection, &mut upload, context)).await;
     connection.watch.disarm();
-    let status = if end == Err(Cut::Client) { closing::CLIENT_LEFT } else { reply.status };
-    note.end(&connection.door.rules, status, reply.sending.bytes());
+    reply.log(entry, end);
     if end.is_err() {
         return After::Closed;
     }
@@ -139,6 +138,11 @@ impl Reply {
         push_head(out.small(), &answer, head, &connection.door, (wire, is_last));
         let sending = Sending::begin(out, (answer.body, wire), &connection.stream);
         Self { sending, status: answer.status, is_last }
+    }
+
+    fn log(&self, entry: Option<Box<Entry>>, end: Result<(), Cut>) {
+        let status = if end == Err(Cut::Client) { closing::CLIENT_LEFT } else { self.status };
+        closing::log(entry, status, self.sending.bytes());
     }
 }
 

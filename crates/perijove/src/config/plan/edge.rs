@@ -12,6 +12,7 @@ use perijove_gateway::{CertificateFiles, Tls};
 use super::{
     Application, Check, ListenAt,
     application::{Described, Found},
+    files::{self, StaticPlan},
 };
 use crate::config::{Config, Limits, Route, Tls as Written};
 
@@ -49,8 +50,8 @@ pub(crate) struct RoutePlan {
 pub(crate) enum RouteTarget {
     Application(Box<Application>),
     Upstream(UpstreamAt),
-    Files(PathBuf),
-    Redirect(String),
+    Files(Box<StaticPlan>),
+    Redirect { status: u16, to: String },
 }
 
 /// Where a program elsewhere listens.
@@ -169,14 +170,19 @@ pub(super) fn routes(config: &Config, check: &mut Check<'_>) -> Vec<RoutePlan> {
 
 fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Option<RoutePlan> {
     let key = format!("route[{at}]");
-    if !route.path.starts_with('/') {
-        let what = format!("{:?} does not begin with a slash", route.path);
+    // A route for a host is for all of it, unless it says more.
+    let path = if route.path.is_empty() && route.host.is_some() { "/" } else { &route.path };
+    if !path.starts_with('/') {
+        let what = format!("{path:?} does not begin with a slash");
         check.wrong(&format!("{key}.path"), what, "for example \"/grafana/\"");
     }
-    let target = target(at, route, config, check)?;
+    if let Some(host) = &route.host {
+        check_host(host, &format!("{key}.host"), check);
+    }
+    let target = target(at, (route, path), config, check)?;
     Some(RoutePlan {
         at,
-        path: route.path.clone(),
+        path: path.to_owned(),
         host: route.host.as_ref().map(|host| host.to_lowercase()),
         target,
         body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
@@ -187,32 +193,52 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
 }
 
 /// None when what is written cannot be meant.
-fn target(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Option<RouteTarget> {
+fn target(
+    at: usize,
+    (route, path): (&Route, &str),
+    config: &Config,
+    check: &mut Check<'_>,
+) -> Option<RouteTarget> {
     let key = format!("route[{at}]");
     let base = check.layers.folder.clone();
-    match (&route.app, &route.upstream, &route.folder, &route.redirect) {
-        (Some(_), None, None, None) => application(at, route, config, check),
-        (None, Some(upstream), None, None) => match upstream_at(upstream, &base) {
+    let has_files = route.folder.is_some() || route.file.is_some();
+    match (&route.app, &route.upstream, has_files, &route.redirect) {
+        (Some(_), None, false, None) => application(at, route, config, check),
+        (None, Some(upstream), false, None) => match upstream_at(upstream, &base) {
             Ok(address) => Some(RouteTarget::Upstream(address)),
             Err((what, hint)) => {
                 check.wrong(&format!("{key}.upstream"), what, hint);
                 None
             }
         },
-        (None, None, Some(folder), None) => {
-            let folder = base.join(folder);
-            if !folder.is_dir() {
-                let what = format!("there is no folder {}", folder.display());
-                check.wrong(&format!("{key}.folder"), what, "");
-            }
-            Some(RouteTarget::Files(folder))
+        (None, None, true, None) => {
+            let files = files::of_route(at, (route, path), check)?;
+            Some(RouteTarget::Files(Box::new(files)))
         }
-        (None, None, None, Some(to)) => Some(RouteTarget::Redirect(to.clone())),
+        (None, None, false, Some(to)) => {
+            let status = route.status.unwrap_or(302);
+            if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+                let what = format!("{status} is no status of a redirect");
+                check.wrong(&format!("{key}.status"), what, "one of 301, 302, 303, 307, 308");
+            }
+            Some(RouteTarget::Redirect { status, to: to.clone() })
+        }
         _ => {
-            let what = "needs exactly one of `app`, `upstream`, `folder` and `redirect`";
+            let what = "needs exactly one of `app`, `upstream`, `folder`, `file` and `redirect`";
             check.wrong(&key, what, "");
             None
         }
+    }
+}
+
+/// Gathers what is wrong with the name of a host.
+pub(super) fn check_host(host: &str, key: &str, check: &mut Check<'_>) {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
+    let has_port = !name.contains('[') && name.contains(':');
+    if name.is_empty() || !name.chars().all(is_name) || has_port || name.starts_with('.') {
+        let what = format!("{host:?} is no name of a host");
+        check.wrong(key, what, "write \"example.com\", or \"*.example.com\" for all below it");
     }
 }
 

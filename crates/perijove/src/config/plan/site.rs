@@ -11,7 +11,8 @@ use perijove_apps::python::Places;
 use super::{
     Application, Check,
     application::{Described, Found},
-    edge::{UpstreamAt, upstream_at},
+    edge::{self, UpstreamAt, upstream_at},
+    files::{self, StaticPlan},
 };
 use crate::config::Site;
 
@@ -24,6 +25,8 @@ pub(crate) struct SitePlan {
     pub(super) is_broken: bool,
     /// Served before the target is asked, in this order.
     pub(crate) files: Vec<StaticPlan>,
+    /// The only hosts whose requests are answered.
+    pub(crate) hosts: Option<Vec<String>>,
     pub(crate) error_pages: Option<PathBuf>,
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
@@ -33,13 +36,6 @@ pub(crate) struct SitePlan {
     pub(crate) queue: usize,
     pub(crate) connect_time: Duration,
     pub(crate) response_time: Duration,
-}
-
-/// Files of one folder.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StaticPlan {
-    pub(crate) path: String,
-    pub(crate) folder: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +54,7 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
     if !root.is_dir() {
         check.wrong("site.root", format!("there is no folder {}", root.display()), "");
     }
-    let files = files(site, &root, check);
+    let files = files::of_site(site, &root, check);
     let target = target(site, &root, check);
     let is_nothing = target == Some(SiteTarget::Nothing) && files.is_empty() && !has_routes;
     if root.is_dir() && is_nothing {
@@ -74,6 +70,7 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
     check.not_zero(site.response_time.0, "site.response-time");
     check.not_zero(site.start_time.0, "site.start-time");
     SitePlan {
+        hosts: hosts(site, check),
         error_pages: error_pages(site, &root, check),
         is_broken: target.is_none(),
         target: target.unwrap_or(SiteTarget::Nothing),
@@ -109,26 +106,13 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
     })
 }
 
-fn files(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<StaticPlan> {
-    let Some(written) = &site.files else {
-        let public = root.join("public");
-        let found = StaticPlan { path: "/".to_owned(), folder: public };
-        return Some(found).filter(|found| found.folder.is_dir()).into_iter().collect();
-    };
-    let mut files = Vec::new();
-    for (at, item) in written.iter().enumerate() {
-        let folder = root.join(&item.folder);
-        if !item.path.starts_with('/') {
-            let what = format!("{:?} does not begin with a slash", item.path);
-            check.wrong(&format!("site.static[{at}].path"), what, "");
-        }
-        if !folder.is_dir() {
-            let what = format!("there is no folder {}", folder.display());
-            check.wrong(&format!("site.static[{at}].folder"), what, "");
-        }
-        files.push(StaticPlan { path: item.path.clone(), folder });
+/// Names of hosts, in lower case.
+fn hosts(site: &Site, check: &mut Check<'_>) -> Option<Vec<String>> {
+    let written = site.hosts.as_ref()?;
+    for (at, host) in written.iter().enumerate() {
+        edge::check_host(host, &format!("site.hosts[{at}]"), check);
     }
-    files
+    Some(written.iter().map(|host| host.to_lowercase()).collect())
 }
 
 fn error_pages(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<PathBuf> {

@@ -37,7 +37,22 @@ fn add_settings(text: &mut String, table: &Table, prefix: &str) {
         text.push_str(&format!("\n### `{prefix}{}`\n\n", setting.key));
         text.push_str(&format!("{}{}\n", kind(&setting.kind), default(setting)));
         text.push_str(&format!("\n{}\n", setting.docs));
+        if let Kind::List(inner) = &setting.kind
+            && let Kind::Inline(settings) = &**inner
+        {
+            text.push('\n');
+            for inner in settings {
+                add_inner(text, inner);
+            }
+        }
     }
+}
+
+/// What may stand in a table that has no heading of its own.
+fn add_inner(text: &mut String, setting: &Setting) {
+    let docs: Vec<&str> = setting.docs.lines().collect();
+    let line = format!("- `{}` ({}): {}", setting.key, kind(&setting.kind), docs.join("\n  "));
+    text.push_str(&format!("{line}\n"));
 }
 
 fn default(setting: &Setting) -> String {
@@ -62,7 +77,7 @@ fn kind(kind: &Kind) -> String {
             Kind::Inline(settings) => {
                 let keys: Vec<String> =
                     settings.iter().map(|setting| format!("`{}`", setting.key)).collect();
-                format!("A list of tables with {}", keys.join(" and "))
+                format!("A list of tables with {}", keys.join(", "))
             }
             other => format!("A list: {}", self::kind(other)),
         },

@@ -42,9 +42,10 @@ pub(super) enum Kind {
 }
 
 /// The sources, each with what its types are called elsewhere.
-const SOURCES: [(&str, &str); 4] = [
+const SOURCES: [(&str, &str); 5] = [
     ("crates/perijove/src/config.rs", ""),
     ("crates/perijove/src/config/edge.rs", ""),
+    ("crates/perijove/src/config/files.rs", ""),
     ("crates/perijove/src/config/site.rs", ""),
     ("crates/perijove-hub/src/config.rs", "perijove_hub::"),
 ];
@@ -125,7 +126,7 @@ impl Sources {
         Some(match name.as_str() {
             "String" => Kind::Text,
             "PathBuf" => Kind::Path,
-            "usize" | "u32" | "u64" => Kind::Number,
+            "usize" | "u16" | "u32" | "u64" => Kind::Number,
             "bool" => Kind::Truth,
             "Period" | "Lapse" => Kind::Time,
             "Size" => Kind::Size,
@@ -133,8 +134,9 @@ impl Sources {
             "Option" => return self.kind(argument(wanted)?),
             "Vec" => match self.structs.get(&type_name(argument(wanted)?)) {
                 // Written in one line, unless it has a heading for each.
-                Some(inner) if inner.ident == "Static" => {
-                    Kind::List(Box::new(Kind::Inline(self.table("Static", "", false).settings)))
+                Some(inner) if inner.ident == "Static" || inner.ident == "CacheRule" => {
+                    let name = inner.ident.to_string();
+                    Kind::List(Box::new(Kind::Inline(self.table(&name, "", false).settings)))
                 }
                 Some(_) => return None,
                 None => Kind::List(Box::new(self.kind(argument(wanted)?)?)),

@@ -1,8 +1,8 @@
-//! Which precompressed neighbour of a file a client gets.
+//! How the bytes of an answer may be coded, and which coding a client gets.
 
-/// How the bytes of a file are coded; the order is ours when a client has none.
+/// How the bytes of an answer are coded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Brotli,
     Zstd,
     Gzip,
@@ -10,10 +10,10 @@ pub(super) enum Coding {
 }
 
 impl Coding {
-    pub(super) const NEIGHBOURS: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
+    pub(crate) const NEIGHBOURS: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
 
     /// What is appended to a file's name.
-    pub(super) fn suffix(self) -> &'static str {
+    pub(crate) fn suffix(self) -> &'static str {
         match self {
             Self::Brotli => ".br",
             Self::Zstd => ".zst",
@@ -23,7 +23,7 @@ impl Coding {
     }
 
     /// The name in Content-Encoding.
-    pub(super) fn token(self) -> &'static str {
+    pub(crate) fn token(self) -> &'static str {
         match self {
             Self::Brotli => "br",
             Self::Zstd => "zstd",
@@ -41,7 +41,7 @@ impl Coding {
 /// The best of the codings at hand, by the client's Accept-Encoding fields (RFC 9110 12.5.3): the
 /// one it weighs most, of equal ones the one that is usually smallest. Identity where nothing else
 /// is wanted, even if it is not wanted either: an answer is worth more than a refusal.
-pub(super) fn choose<'a>(
+pub(crate) fn choose<'a>(
     accepted: impl Iterator<Item = &'a [u8]>,
     at_hand: impl Iterator<Item = Coding>,
 ) -> Coding {
