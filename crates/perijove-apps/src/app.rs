@@ -2,7 +2,10 @@
 //!
 //! One task owns the sets of workers; everybody else holds a handle.
 
+mod owner;
+mod rollout;
 mod set;
+mod step;
 
 use std::{
     fs, io,
@@ -24,9 +27,11 @@ use tokio_util::task::TaskTracker;
 use crate::{
     Application, Failure, Plan, WorkerStatus,
     python::{self, PythonError},
-    worker::Wish,
+    worker::{End, Roll, Wish},
 };
+use owner::Owner;
 use set::Set;
+pub use step::{Step, Tell};
 
 /// How many may ask for a replacement before the first is done.
 const REQUESTS: usize = 8;
@@ -39,21 +44,41 @@ pub struct App {
     stop: watch::Sender<Option<Instant>>,
     /// Guards which set is the one in use; held for moments.
     current: Arc<Mutex<Current>>,
+    roll: Roll,
+    upstreams: Arc<Upstreams>,
     is_over: watch::Receiver<bool>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Current {
     application: Application,
     python: PathBuf,
-    statuses: watch::Receiver<Vec<WorkerStatus>>,
     generation: u64,
+    /// The number of the set.
+    set: u64,
 }
 
-#[derive(Debug)]
 struct Replace {
     plan: Box<Plan>,
-    answer: oneshot::Sender<Result<(), StartError>>,
+    tell: Tell,
+    answer: oneshot::Sender<Result<Prepared, StartError>>,
+}
+
+/// A new version that is ready beside the old one. When it is dropped, the old one goes on and the
+/// new one is ended.
+#[derive(Debug)]
+pub struct Prepared {
+    go: oneshot::Sender<()>,
+    done: oneshot::Receiver<Result<(), StartError>>,
+}
+
+impl Prepared {
+    /// Has the new version take over. Where it does so worker by worker, it may still fail; then the
+    /// old one is brought back.
+    pub async fn switch(self) -> Result<(), StartError> {
+        self.go.send(()).map_err(|()| StartError::Stopped)?;
+        self.done.await.unwrap_or(Err(StartError::Stopped))
+    }
 }
 
 /// What an application is doing.
@@ -119,33 +144,47 @@ impl App {
     ) -> Result<Self, StartError> {
         let folder = plan.sockets.clone();
         prepare_folder(&folder).map_err(|source| StartError::Sockets { folder, source })?;
-        let parts = Parts { upstreams, tracker: tracker.clone(), numbers: Arc::new(1.into()) };
-        let set = parts.begin(plan, Wish::Serve).await?;
-        if let Err(error) = set.until_ready(1).await {
-            set.finish(Instant::now()).await;
+        let parts = Parts {
+            upstreams: Arc::clone(&upstreams),
+            tracker: tracker.clone(),
+            numbers: Arc::new(1.into()),
+            roll: Roll::new(),
+        };
+        let plan = parts.check(plan).await?;
+        let mut set = Set::new(plan, &parts, 1);
+        set.fill(Wish::Serve);
+        let quiet: Tell = Arc::new(|_| {});
+        if let Err(error) = set.until_ready(1, &quiet).await {
+            set.finish(End::at(Instant::now())).await;
             return Err(error);
         }
         let (requests, inbox) = mpsc::channel(REQUESTS);
         let (stop, stopped) = watch::channel(None);
         let (over, is_over) = watch::channel(false);
-        let current = Arc::new(Mutex::new(Current::of(&set, 1)));
-        let owner =
-            Owner { parts, set, leaving: Vec::new(), current: Arc::clone(&current), stopped };
+        let current = Arc::new(Mutex::new(Current::of(&set)));
+        let roll = parts.roll.clone();
+        let owner = Owner::new(parts, set, Arc::clone(&current), stopped);
         tracker.spawn(async move {
             owner.run(inbox).await;
             over.send_replace(true);
         });
-        Ok(Self { requests, stop, current, is_over })
+        Ok(Self { requests, stop, current, roll, upstreams, is_over })
     }
 
-    /// Starts new workers beside the old ones, and exchanges them when all of the new are ready.
-    /// Requests under way at the old ones are finished within the old plan's drain time, which is
-    /// not waited for here. On failure the old ones go on.
-    pub async fn replace(&self, plan: Plan) -> Result<(), StartError> {
+    /// Starts new workers beside the old ones, and returns when all of the new are ready and have
+    /// shown that they stay up; where they replace the old ones one by one, when the first one is.
+    /// On failure the old ones go on. Each step is told.
+    pub async fn prepare(&self, plan: Plan, tell: Tell) -> Result<Prepared, StartError> {
         let (answer, answered) = oneshot::channel();
-        let request = Replace { plan: Box::new(plan), answer };
+        let request = Replace { plan: Box::new(plan), tell, answer };
         self.requests.send(request).await.map_err(|_| StartError::Stopped)?;
         answered.await.unwrap_or(Err(StartError::Stopped))
+    }
+
+    /// Prepares new workers, and exchanges them for the old ones. Requests under way at the old
+    /// ones are finished within the old plan's drain time, which is not waited for here.
+    pub async fn replace(&self, plan: Plan) -> Result<(), StartError> {
+        self.prepare(plan, Arc::new(|_| {})).await?.switch().await
     }
 
     /// Takes all workers out, lets them finish what is under way, and ends them. A second call can
@@ -157,17 +196,26 @@ impl App {
         self.is_over.clone().wait_for(|is_over| *is_over).await.ok();
     }
 
+    /// What it is doing; the workers of the version in use come first.
     pub fn status(&self) -> Status {
-        self.current().status()
+        let Current { application, python, generation, set } = self.current().clone();
+        let all = self.roll.follow().borrow().clone();
+        let (now, others): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|(place, _)| place.set == set && place.leaving == 0);
+        let mut workers: Vec<_> = now.into_iter().chain(others).map(|(_, status)| status).collect();
+        for status in &mut workers {
+            status.measure(&self.upstreams);
+        }
+        Status { application: application.to_string(), python, generation, workers }
     }
 
-    /// Waits until the workers that are in use now are as wanted.
+    /// Waits until the workers are as wanted.
     pub async fn until(&self, wanted: impl Fn(&Status) -> bool) -> Status {
-        let mut statuses = self.current().statuses.clone();
+        let mut roll = self.roll.follow();
         loop {
-            statuses.mark_unchanged();
+            roll.mark_unchanged();
             let status = self.status();
-            if wanted(&status) || statuses.changed().await.is_err() {
+            if wanted(&status) || roll.changed().await.is_err() {
                 return status;
             }
         }
@@ -179,22 +227,13 @@ impl App {
 }
 
 impl Current {
-    fn of(set: &Set, generation: u64) -> Self {
+    fn of(set: &Set) -> Self {
         let plan = set.plan();
         Self {
             application: plan.application.clone(),
             python: plan.python.clone(),
-            statuses: set.statuses(),
-            generation,
-        }
-    }
-
-    fn status(&self) -> Status {
-        Status {
-            application: self.application.to_string(),
-            python: self.python.clone(),
-            generation: self.generation,
-            workers: self.statuses.borrow().clone(),
+            generation: set.generation(),
+            set: set.number(),
         }
     }
 }
@@ -205,85 +244,14 @@ struct Parts {
     upstreams: Arc<Upstreams>,
     tracker: TaskTracker,
     numbers: Arc<AtomicU64>,
+    roll: Roll,
 }
 
 impl Parts {
-    async fn begin(&self, mut plan: Plan, wish: Wish) -> Result<Set, StartError> {
+    async fn check(&self, mut plan: Plan) -> Result<Plan, StartError> {
         plan.python = python::check(&plan.python, &plan.environment).await?.path;
-        Ok(Set::begin(plan, self, wish))
+        Ok(plan)
     }
-}
-
-/// The task of an application.
-struct Owner {
-    parts: Parts,
-    set: Set,
-    /// Replaced, and not gone yet.
-    leaving: Vec<Set>,
-    current: Arc<Mutex<Current>>,
-    stopped: watch::Receiver<Option<Instant>>,
-}
-
-impl Owner {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Replace>) {
-        loop {
-            let mut stopped = self.stopped.clone();
-            let request = tokio::select! {
-                biased;
-                () = until_stopped(&mut stopped) => break,
-                request = inbox.recv() => request,
-            };
-            let Some(Replace { plan, answer }) = request else { break };
-            let replaced = tokio::select! {
-                biased;
-                () = until_stopped(&mut stopped) => Err(StartError::Stopped),
-                replaced = self.replace(*plan) => replaced,
-            };
-            // Whoever asked may have gone; it is in the log as well.
-            answer.send(replaced).ok();
-        }
-        drop(inbox);
-        self.finish().await;
-    }
-
-    async fn replace(&mut self, plan: Plan) -> Result<(), StartError> {
-        // Dropped before it serves, a set ends by itself.
-        let set = self.parts.begin(plan, Wish::Prepare).await?;
-        set.until_ready(set.size()).await?;
-        set.serve();
-        let old = std::mem::replace(&mut self.set, set);
-        old.wish_end(Instant::now() + old.plan().drain_time);
-        self.leaving.retain(|set| !set.is_gone());
-        self.leaving.push(old);
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        *current = Current::of(&self.set, current.generation + 1);
-        tracing::info!(application = %current.application, generation = current.generation,
-            "new workers have taken over");
-        Ok(())
-    }
-
-    async fn finish(mut self) {
-        let sets = || std::iter::once(&self.set).chain(&self.leaving);
-        loop {
-            let deadline = self.stopped.borrow_and_update().unwrap_or_else(Instant::now);
-            sets().for_each(|set| set.wish_end(deadline));
-            let gone = async {
-                for set in sets() {
-                    set.until_gone().await;
-                }
-            };
-            tokio::select! {
-                () = gone => return,
-                // The end may come nearer.
-                Ok(()) = self.stopped.changed() => {}
-            }
-        }
-    }
-}
-
-async fn until_stopped(stopped: &mut watch::Receiver<Option<Instant>>) {
-    // An error means that nobody has a handle any more.
-    stopped.wait_for(Option::is_some).await.ok();
 }
 
 /// Makes the folder, and takes out sockets that another life of this program left.

@@ -21,7 +21,7 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
 
-pub use app::{App, StartError, Status};
+pub use app::{App, Prepared, StartError, Status, Step, Tell};
 pub use environment::of_workers;
-pub use plan::{Application, Driver, Plan};
+pub use plan::{Application, Driver, Plan, Recycling, Rollout};
 pub use worker::{Failure, Phase, WorkerStatus};

@@ -1,6 +1,6 @@
-//! What only Linux can: files that are only in memory.
+//! What only Linux can: files that are only in memory, and how much memory there is.
 
-use std::{io, os::fd::OwnedFd};
+use std::{fs, io, os::fd::OwnedFd, path::Path};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
@@ -9,4 +9,76 @@ pub(crate) fn memory_file(length: u64) -> io::Result<OwnedFd> {
     let file = memfd_create(c"perijove-claims", MemfdFlags::CLOEXEC)?;
     ftruncate(&file, length)?;
     Ok(file)
+}
+
+/// Bytes of memory that this program and its children may still take: what the machine has
+/// available, or what the nearest limit of a control group leaves, whichever is less.
+pub(crate) fn available_memory() -> Option<u64> {
+    let of_machine = available(&fs::read_to_string("/proc/meminfo").ok()?);
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let groups = group(&own).into_iter().flat_map(|own| {
+        let root = Path::new("/sys/fs/cgroup");
+        let own = root.join(own.trim_start_matches('/'));
+        own.ancestors().take_while(|path| path.starts_with(root)).map(left).collect::<Vec<_>>()
+    });
+    groups.chain([of_machine]).flatten().min()
+}
+
+/// `MemAvailable` of `/proc/meminfo` (proc(5)).
+fn available(text: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// The one of version 2 in `/proc/self/cgroup` (cgroups(7)).
+fn group(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| line.strip_prefix("0::"))
+}
+
+/// What a control group's limit leaves; pages of files that nobody has used of late do not count.
+fn left(folder: &Path) -> Option<u64> {
+    let number = |name: &str| -> Option<u64> {
+        fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok()
+    };
+    // Without a limit it says `max`.
+    let (limit, used) = (number("memory.max")?, number("memory.current")?);
+    let statistics = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
+    let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file "));
+    let idle = idle.and_then(|idle| idle.parse::<u64>().ok()).unwrap_or(0);
+    Some(limit.saturating_sub(used.saturating_sub(idle)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_available_memory_is_read() {
+        assert_eq!(available("MemTotal: 9 kB\nMemAvailable:    7 kB\n"), Some(7168));
+        assert_eq!(available("MemTotal: 9 kB\n"), None);
+        assert_eq!(
+            group("1:memory:/x\n0::/system.slice/site.service\n"),
+            Some("/system.slice/site.service")
+        );
+        assert!(available_memory().is_some_and(|bytes| bytes > 0));
+    }
+
+    #[test]
+    fn a_limit_leaves_what_is_not_used() {
+        let check = |files: &[(&str, &str)], expected| {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, text) in files {
+                fs::write(folder.path().join(name), text).unwrap();
+            }
+            assert_eq!(left(folder.path()), expected, "{files:?}");
+        };
+        let current = ("memory.current", "900\n");
+        check(&[], None);
+        check(&[("memory.max", "max\n"), current], None);
+        check(&[("memory.max", "1000\n"), current], Some(100));
+        let idle = ("memory.stat", "anon 5\ninactive_file 300\n");
+        check(&[("memory.max", "1000\n"), current, idle], Some(400));
+        check(&[("memory.max", "100\n"), current], Some(0));
+    }
 }

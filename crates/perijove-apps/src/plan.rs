@@ -29,6 +29,40 @@ pub struct Plan {
     pub start_time: Duration,
     /// How long requests under way may go on when workers are replaced.
     pub drain_time: Duration,
+    /// How long websockets and other upgraded connections may go on when workers are replaced.
+    pub websocket_time: Duration,
+    /// How long a new worker must stay up before it replaces an old one.
+    pub probation: Duration,
+    pub rollout: Rollout,
+    pub recycling: Recycling,
+}
+
+/// How new workers replace old ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rollout {
+    /// Together where memory allows a second set of workers, else one by one.
+    #[default]
+    Auto,
+    /// All new ones are started beside the old ones, and exchanged at once.
+    Together,
+    /// One new worker is started, then an old one ended, and so on.
+    OneByOne,
+}
+
+/// When a worker that is well is replaced by a new one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recycling {
+    /// After so many requests.
+    pub requests: Option<u64>,
+    /// At most so many more, by chance, so that not all are replaced at once.
+    pub jitter: u64,
+    pub age: Option<Duration>,
+    /// Bytes of memory, what is shared divided among those who share it.
+    pub memory: Option<u64>,
+    /// Time on processors.
+    pub cpu: Option<Duration>,
+    /// Without a request, after it has had some.
+    pub idle: Option<Duration>,
 }
 
 /// What a worker loads.

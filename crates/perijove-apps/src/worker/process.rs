@@ -1,6 +1,6 @@
 //! One process of a worker: its start, whether it is ready, its end.
 
-use std::{error::Error, sync::atomic::Ordering, time::Duration};
+use std::{error::Error, io, sync::atomic::Ordering, time::Duration};
 
 use perijove_gateway::{Protocol, Upstream};
 use perijove_process::{Child, NotReady, until_ready};
@@ -65,6 +65,11 @@ impl Process {
             capacity: self.capacity,
             account: self.address.account(),
         }
+    }
+
+    /// Whether it can be reached, and is well where the plan names a health address.
+    pub(super) async fn answers(&self, plan: &Plan) -> io::Result<()> {
+        driver::ready(plan, &self.protocol, &self.address).await.map(drop)
     }
 
     pub(super) async fn end(&self, grace: Duration) {

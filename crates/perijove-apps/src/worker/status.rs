@@ -5,7 +5,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use perijove_process::{Ending, How};
+use perijove_gateway::{UpstreamId, Upstreams};
+use perijove_process::{Ending, How, Usage};
 use serde::{Serialize, Serializer};
 
 /// Where a worker is in its life.
@@ -14,44 +15,96 @@ use serde::{Serialize, Serializer};
 pub enum Phase {
     /// Loads the application.
     Starting,
-    /// Waits for the others of its set.
+    /// Answers, and must show that it stays up.
+    Probation,
+    /// Waits for the others of its version.
     Ready,
     Serving,
     /// Finishes what is under way.
     Draining,
+    /// Has nothing left but websockets and other upgraded connections.
+    Lingering,
     /// Failed, and will be started again.
     Pausing,
-    Gone,
 }
 
 /// What is known of a worker, for people and programs that ask.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct WorkerStatus {
+    /// Of its version: 1 at the start, one more with each replacement.
+    pub generation: u64,
     pub phase: Phase,
     /// While there is a process.
     pub pid: Option<u32>,
     /// Of the phase, in seconds since the Unix epoch.
     pub since: u64,
-    /// How often it was started again.
+    /// Of the process, in seconds since the Unix epoch.
+    pub started: Option<u64>,
+    /// How often it was started again after a failure.
     pub restarts: u32,
+    /// How often it was replaced while it was well.
+    pub recycled: u32,
     pub last_failure: Option<Failure>,
+    /// Requests that its process was given.
+    pub requests: Option<u64>,
+    /// Requests that it has now, upgraded connections included.
+    pub under_way: Option<usize>,
+    /// Websockets and other upgraded connections that it has now.
+    pub websockets: Option<usize>,
+    /// Resident memory of the process and what stems from it, in bytes.
+    pub memory: Option<u64>,
+    /// Their time on processors, in milliseconds.
+    pub cpu: Option<u64>,
+    #[serde(skip)]
+    pub(crate) upstream: Option<UpstreamId>,
 }
 
 impl WorkerStatus {
-    pub(crate) fn new() -> Self {
-        let since = now();
-        Self { phase: Phase::Starting, pid: None, since, restarts: 0, last_failure: None }
+    pub(crate) fn new(generation: u64) -> Self {
+        Self {
+            generation,
+            phase: Phase::Starting,
+            pid: None,
+            since: now(),
+            started: None,
+            restarts: 0,
+            recycled: 0,
+            last_failure: None,
+            requests: None,
+            under_way: None,
+            websockets: None,
+            memory: None,
+            cpu: None,
+            upstream: None,
+        }
     }
 
     pub(super) fn enter(&mut self, phase: Phase, pid: Option<u32>) {
+        if self.pid != pid {
+            self.started = pid.map(|_| now());
+        }
         (self.phase, self.pid, self.since) = (phase, pid, now());
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
         self.enter(Phase::Pausing, None);
+        self.upstream = None;
         self.restarts = self.restarts.saturating_add(1);
         self.last_failure = Some(failure);
+    }
+
+    /// Looks what it has to do and what it uses.
+    pub(crate) fn measure(&mut self, upstreams: &Upstreams) {
+        if let Some(work) = self.upstream.and_then(|id| upstreams.work(id)) {
+            self.requests = Some(work.served);
+            self.under_way = Some(work.under_way);
+            self.websockets = Some(work.upgraded);
+        }
+        if let Some(usage) = self.pid.and_then(Usage::of) {
+            self.memory = Some(usage.memory);
+            self.cpu = Some(u64::try_from(usage.cpu.as_millis()).unwrap_or(u64::MAX));
+        }
     }
 }
 
@@ -70,6 +123,11 @@ pub enum Failure {
         why: Option<String>,
         last_lines: Vec<String>,
     },
+    /// Its process runs, and does not answer any more.
+    Lost {
+        why: String,
+        last_lines: Vec<String>,
+    },
 }
 
 impl Failure {
@@ -82,7 +140,9 @@ impl Failure {
     pub fn last_lines(&self) -> &[String] {
         match self {
             Self::NotStarted { .. } => &[],
-            Self::Ended(Ending { last_lines, .. }) | Self::Late { last_lines, .. } => last_lines,
+            Self::Ended(Ending { last_lines, .. })
+            | Self::Late { last_lines, .. }
+            | Self::Lost { last_lines, .. } => last_lines,
         }
     }
 }
@@ -103,6 +163,7 @@ impl fmt::Display for Failure {
                 write!(f, "was not ready after {:.1} s", waited.as_secs_f32())?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))
             }
+            Self::Lost { why, .. } => write!(f, "did not answer any more: {why}"),
         }
     }
 }

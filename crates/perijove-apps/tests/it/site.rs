@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use perijove_apps::{App, Application, Driver, Phase, Plan, StartError, Status, python};
+use perijove_apps::{
+    App, Application, Driver, Phase, Plan, Recycling, Rollout, StartError, Status, python,
+};
 use perijove_gateway::{UpstreamSettings, Upstreams};
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -60,6 +62,10 @@ impl Site {
             health: None,
             start_time: LONG,
             drain_time: Duration::from_secs(1),
+            websocket_time: Duration::from_secs(1),
+            probation: Duration::from_millis(50),
+            rollout: Rollout::Together,
+            recycling: Recycling::default(),
         };
         let upstreams = Upstreams::new(UpstreamSettings::default());
         Self { folder, plan, upstreams, tracker: TaskTracker::new() }
