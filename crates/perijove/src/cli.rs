@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -135,13 +135,33 @@ impl Running {
     }
 }
 
+impl Running {
+    /// Asks what is answered line by line; returns the last line.
+    fn follow(&self, method: &str, path: &str, tell: impl FnMut(&Value)) -> Result<Value, Failure> {
+        Ok(self.client.follow(method, path, tell)?)
+    }
+}
+
 /// The environment and the current folder, on which every command that reads the configuration
 /// stands.
 fn surroundings() -> Result<(Environment, PathBuf), Failure> {
     let folder = std::env::current_dir().map_err(|error| {
         Failure::new(Kind::Unavailable, error).hint("the current folder is gone: change to another")
     })?;
-    Ok((Environment::of_process(), folder))
+    let environment = Environment::of_process();
+    let folder = as_entered(environment.get("PWD").map(Path::new), folder);
+    Ok((environment, folder))
+}
+
+/// The current folder by the name that it was entered with, as shells tell: where that leads through
+/// a link to the version in use, a reload follows the link to the next one.
+fn as_entered(told: Option<&Path>, folder: PathBuf) -> PathBuf {
+    let is_same =
+        |told: &&Path| told.is_absolute() && told.canonicalize().ok() == folder.canonicalize().ok();
+    match told.filter(is_same) {
+        Some(told) => told.to_owned(),
+        None => folder,
+    }
 }
 
 /// Writes data to standard output. A reader that went away wanted no more of it.
@@ -162,6 +182,25 @@ fn ignore_broken_pipe(error: io::Error) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn the_current_folder_keeps_the_name_it_was_entered_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("1"), folder.path().join("current"));
+        std::fs::create_dir(&real).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let check = |told: Option<&Path>, expected: &Path| {
+            assert_eq!(super::as_entered(told, real.clone()), expected, "{told:?}");
+        };
+        check(Some(&link), &link);
+        check(Some(&real), &real);
+        check(None, &real);
+        check(Some(Path::new("current")), &real);
+        check(Some(folder.path()), &real);
+        check(Some(Path::new("/nowhere")), &real);
+    }
+
     #[test]
     fn the_definition_holds_together() {
         super::definition().debug_assert();

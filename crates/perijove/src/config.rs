@@ -21,7 +21,7 @@ pub use files::{CacheRule, Static};
 pub(crate) use mistakes::Mistake;
 pub use mistakes::Mistakes;
 pub(crate) use plan::Plan;
-pub use site::{Driver, Interface, Site};
+pub use site::{Driver, Interface, Rollout, Site};
 pub use units::{Period, Size};
 
 use entry::Entry;

@@ -16,11 +16,14 @@ use perijove_gateway::{
     Client, Head, Limits, Response, Route, Routes, Secret, Service, ServiceRequest, Target,
 };
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::folders::hexadecimal;
 
 pub(crate) mod client;
+pub(crate) mod reload;
+
+use reload::Asked;
 
 /// Bytes of a request's body: a launch carries its startup script and greeting.
 const BODY_LIMIT: u64 = 1 << 20;
@@ -32,8 +35,8 @@ pub(crate) enum Intent {
     Stop,
     /// End now.
     StopNow,
-    /// Read the configuration again. The answer is why it could not be taken over.
-    Reload(Option<oneshot::Sender<Result<(), String>>>),
+    /// Read the configuration again, and start the application anew.
+    Reload(Option<Asked>),
     /// Open log files again.
     ReopenLogs,
 }
@@ -85,7 +88,7 @@ impl Control {
         }
         match (method.as_str(), path.as_str()) {
             ("GET", "/status") => json_answer(200, &(self.status)()),
-            ("POST", "/reload") => self.reload().await,
+            ("POST", "/reload") => reload::answer(&request.head, &self.intents).await,
             ("POST", "/stop") => self.stop(&request).await,
             (_, "/status" | "/reload" | "/stop") => error(
                 405,
@@ -112,18 +115,6 @@ impl Control {
             Ok(())
         } else {
             Err(error(403, "the secret is wrong", hint))
-        }
-    }
-
-    async fn reload(&self) -> Response {
-        let (answer, outcome) = oneshot::channel();
-        if self.intents.send(Intent::Reload(Some(answer))).await.is_err() {
-            return error(503, "the program is stopping", "try again when it runs");
-        }
-        match outcome.await {
-            Ok(Ok(())) => json_answer(200, &json!({ "reloaded": true })),
-            Ok(Err(reason)) => error(422, &reason, "the old version still serves"),
-            Err(_) => error(503, "the program is stopping", "try again when it runs"),
         }
     }
 

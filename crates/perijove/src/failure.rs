@@ -15,6 +15,7 @@ pub struct Failure {
     kind: Kind,
     error: Box<dyn Error + Send + Sync>,
     hints: Vec<String>,
+    quoted: Vec<String>,
 }
 
 /// Whose matter a failure is, which is also its exit status (`sysexits.h`).
@@ -36,7 +37,7 @@ pub enum Kind {
 
 impl Failure {
     pub fn new(kind: Kind, error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { kind, error: error.into(), hints: Vec::new() }
+        Self { kind, error: error.into(), hints: Vec::new(), quoted: Vec::new() }
     }
 
     /// What to do about it.
@@ -44,6 +45,22 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
+    }
+
+    /// What others have written about it, such as the end of a traceback.
+    #[must_use]
+    pub fn quote<L: Into<String>>(mut self, lines: impl IntoIterator<Item = L>) -> Self {
+        self.quoted.extend(lines.into_iter().map(Into::into));
+        self
+    }
+
+    pub fn quoted(&self) -> &[String] {
+        &self.quoted
+    }
+
+    /// The error alone, in one line.
+    pub fn what(&self) -> String {
+        self.error.to_string()
     }
 
     pub fn kind(&self) -> Kind {
@@ -72,6 +89,7 @@ impl Failure {
         // Errors may quote what others have written: a notebook's last lines, an application's.
         let told = |what: &dyn fmt::Display| harmless(&what.to_string()).into_owned();
         let mut lines = vec![format!("{} {}", label("error"), told(&self.error))];
+        lines.extend(self.quoted.iter().map(|line| format!("  | {}", told(line))));
         let mut cause = self.error.source();
         while let Some(error) = cause {
             lines.push(format!("  {} {}", label("cause"), told(&error)));

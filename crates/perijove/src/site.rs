@@ -25,7 +25,10 @@ use crate::{
         Mistakes, Plan,
         layers::{Environment, Flags},
     },
-    control::{Control, Intent, make_secret},
+    control::{
+        Control, Intent, make_secret,
+        reload::{Asked, Refusal},
+    },
     failure::{Failure, Kind},
     folders::Lock,
     logging,
@@ -135,7 +138,7 @@ async fn until_stopped(wanted: &mut mpsc::Receiver<Intent>) {
     loop {
         match wanted.recv().await {
             None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(answer)) => refuse(answer, "the program is not ready yet"),
+            Some(Intent::Reload(asked)) => refuse(asked, "the program is not ready yet"),
             Some(Intent::ReopenLogs) => {}
         }
     }
@@ -146,20 +149,17 @@ async fn until_hurried(wanted: &mut mpsc::Receiver<Intent>) {
     loop {
         match wanted.recv().await {
             Some(Intent::StopNow) => return,
-            Some(Intent::Reload(answer)) => refuse(answer, "the program is stopping"),
+            Some(Intent::Reload(asked)) => refuse(asked, "the program is stopping"),
             Some(Intent::Stop | Intent::ReopenLogs) => {}
             None => std::future::pending().await,
         }
     }
 }
 
-type ReloadAnswer = tokio::sync::oneshot::Sender<Result<(), String>>;
-
-fn refuse(answer: Option<ReloadAnswer>, why: &str) {
-    match answer.map(|answer| answer.send(Err(why.to_owned()))) {
-        // Whoever asked has gone.
-        Some(Err(_)) | None => tracing::warn!("no reload: {why}"),
-        Some(Ok(())) => {}
+fn refuse(asked: Option<Asked>, why: &str) {
+    tracing::warn!("no reload: {why}");
+    if let Some(asked) = asked {
+        asked.end(Err(Refusal::new(why)));
     }
 }
 
@@ -264,15 +264,15 @@ impl Site {
             match intent {
                 Intent::Stop | Intent::StopNow => return,
                 Intent::ReopenLogs => self.access_log.iter().for_each(AccessLog::reopen),
-                Intent::Reload(answer) => {
+                Intent::Reload(asked) => {
                     let reloaded = tokio::select! {
-                        reloaded = self.reload() => reloaded,
+                        reloaded = self.reload(asked.as_ref()) => reloaded,
                         () = until_end_wanted(wanted, &mut waiting) => {
-                            refuse(answer, "the program is stopping");
+                            refuse(asked, "the program is stopping");
                             return;
                         }
                     };
-                    tell_reloaded(reloaded, answer);
+                    tell_reloaded(reloaded, asked);
                 }
             }
         }
@@ -300,22 +300,23 @@ async fn until_end_wanted(wanted: &mut mpsc::Receiver<Intent>, waiting: &mut Vec
     loop {
         match wanted.recv().await {
             None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(answer)) if waiting.len() >= WISHES => {
-                refuse(answer, "too many reloads are waiting");
+            Some(Intent::Reload(asked)) if waiting.len() >= WISHES => {
+                refuse(asked, "too many reloads are waiting");
             }
             Some(other) => waiting.push_back(other),
         }
     }
 }
 
-fn tell_reloaded(reloaded: Result<(), String>, answer: Option<ReloadAnswer>) {
+fn tell_reloaded(reloaded: Result<(), Refusal>, asked: Option<Asked>) {
     match &reloaded {
         Ok(()) => tracing::info!("reloaded"),
-        Err(reason) => tracing::error!("not reloaded, the old version goes on: {reason}"),
+        Err(refusal) => {
+            tracing::error!("not reloaded, the old version goes on: {}", refusal.text);
+        }
     }
-    if let Some(answer) = answer {
-        // Whoever asked may have gone.
-        drop(answer.send(reloaded));
+    if let Some(asked) = asked {
+        asked.end(reloaded);
     }
 }
 

@@ -1,12 +1,15 @@
 //! `perijove status`.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 use serde_json::Value;
 
 use super::{ConfigArguments, table};
-use crate::Failure;
+use crate::{Failure, terminal::harmless};
 
 /// Tell how the running one is doing
 #[derive(Args, Debug)]
@@ -57,9 +60,22 @@ fn for_people(status: &Value) -> String {
     if status.get("upstream").is_some_and(Value::is_string) {
         lines.push(format!("site           {}", text("upstream")));
     }
+    lines.extend(status.pointer("/reloads/last-failure").and_then(failed_reload));
     let application = status.get("application").filter(|value| !value.is_null());
     lines.extend(application.map(application_for_people));
     lines.join("\n") + "\n"
+}
+
+/// Why the last reload that failed did.
+fn failed_reload(failure: &Value) -> Option<String> {
+    let at = failure.get("at")?.as_u64()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(at, |since| since.as_secs());
+    let why = harmless(failure.get("why")?.as_str()?).into_owned();
+    let age = table::age(now.saturating_sub(at));
+    let lines = failure.get("last-lines").and_then(Value::as_array);
+    let lines = lines.into_iter().flatten().filter_map(Value::as_str);
+    let quoted: String = lines.map(|line| format!("\n  | {}", harmless(line))).collect();
+    Some(format!("last failure   {age} ago, a reload: {why}{quoted}"))
 }
 
 fn application_for_people(application: &Value) -> String {

@@ -18,12 +18,14 @@ use crate::folders::{Folders, Wanted};
 mod application;
 mod edge;
 mod files;
+mod life;
 mod notebook;
 mod site;
 
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
 pub(crate) use files::StaticPlan;
+pub(crate) use life::Life;
 pub(crate) use site::{SitePlan, SiteTarget};
 
 /// What is to run.
@@ -43,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) limits: Limits,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) site: SitePlan,
+    pub(crate) life: Life,
     /// None when there is no Python that could run any.
     pub(crate) notebook: Option<perijove_hub::Plan>,
     pub(crate) routes: Vec<RoutePlan>,
@@ -112,6 +115,7 @@ impl Plan {
             log: config.log.clone(),
             limits: edge::limits(&config.limits, check),
             tls: edge::tls(config.tls.as_ref(), check),
+            life: life::decide(&config.site, check),
             site,
             notebook,
             routes,

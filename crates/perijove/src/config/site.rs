@@ -1,6 +1,6 @@
 //! Settings of the site: its application, its files.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -34,7 +34,8 @@ pub struct Site {
     /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"` or
     /// `"unix:/run/site.sock"`.
     pub upstream: Option<String>,
-    /// A path that answers 2xx when a worker is well: a new worker takes requests from then on.
+    /// A path that answers 2xx when a worker is well: a new worker takes requests from then on, and
+    /// a new version that does not answer does not replace the old one.
     pub health: Option<String>,
     /// Files that are served before the application is asked; of several, those with the longest
     /// path. Without it what lies below `public`, when there is such a folder, at `/`.
@@ -63,6 +64,31 @@ pub struct Site {
     pub response_time: Period,
     /// How long the application may take to be loaded.
     pub start_time: Period,
+    /// How long new workers must stay up before they replace those of the old version.
+    pub probation: Period,
+    /// How new workers replace those of the old version: `together`, which needs memory for both,
+    /// `one-by-one`, or `auto`: together where memory allows.
+    pub rollout: Rollout,
+    /// How long websockets of a version that was replaced may stay open, in the old workers. Their
+    /// memory is held for as long, of at most four old versions.
+    pub websocket_time: Period,
+    /// A worker is replaced after so many requests. A new one is always ready before the old one
+    /// goes.
+    pub max_requests: Option<u64>,
+    /// At most so many requests more, by chance, so that workers are not all replaced at once.
+    pub max_requests_jitter: u64,
+    /// A worker is replaced when it is older than this.
+    pub max_age: Option<Period>,
+    /// A worker is replaced when it uses more memory than this, with the processes it has started;
+    /// what is shared is divided among those who share it.
+    pub max_memory: Option<Size>,
+    /// A worker is replaced when it has used so much processor time.
+    pub max_cpu_time: Option<Period>,
+    /// A worker that has had requests is replaced by a fresh one when it has had none for so long.
+    pub inactivity_time: Option<Period>,
+    /// For development: reload when files of the site change, and show in the browser why a
+    /// version cannot be loaded. Never in production: the page shows source code.
+    pub watch: bool,
 }
 
 impl Default for Site {
@@ -88,8 +114,27 @@ impl Default for Site {
             connect_time: Period::seconds(5),
             response_time: Period::seconds(60),
             start_time: Period::seconds(60),
+            probation: Period(Duration::from_millis(500)),
+            rollout: Rollout::Auto,
+            websocket_time: Period::seconds(3600),
+            max_requests: None,
+            max_requests_jitter: 0,
+            max_age: None,
+            max_memory: None,
+            max_cpu_time: None,
+            inactivity_time: None,
+            watch: false,
         }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rollout {
+    #[default]
+    Auto,
+    Together,
+    OneByOne,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]

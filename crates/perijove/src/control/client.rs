@@ -1,7 +1,7 @@
 //! Asks the running program over its control socket.
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, BufRead, BufReader, Read, Write},
     os::unix::net::UnixStream,
     path::PathBuf,
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use thiserror::Error;
 
-use super::secret_file;
+use super::{reload::LINES, secret_file};
 use crate::failure::{Failure, Kind};
 
 /// An answer longer than this is not one of ours.
@@ -77,17 +77,7 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
-        let mut stream = self.connect()?;
-        let file = secret_file(&self.socket);
-        let secret = std::fs::read_to_string(&file)
-            .map_err(|source| ClientError::Secret { file, source })?;
-        let body = body.map(Value::to_string).unwrap_or_default();
-        let request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: perijove\r\nAuthorization: Bearer {secret}\r\n\
-             Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        );
-        stream.write_all(request.as_bytes()).map_err(ClientError::Io)?;
+        let mut stream = self.send(method, path, "application/json", body)?;
         let mut answer = Vec::new();
         Read::by_ref(&mut stream)
             .take(ANSWER_LIMIT)
@@ -95,6 +85,65 @@ impl Client {
             .map_err(ClientError::Io)?;
         let (status, body) = split(&answer).ok_or(ClientError::Unreadable)?;
         read(status, body)
+    }
+
+    /// Sends a request whose answer comes line by line, tells each line, and returns the last one.
+    pub(crate) fn follow(
+        &self,
+        method: &str,
+        path: &str,
+        mut tell: impl FnMut(&Value),
+    ) -> Result<Value, ClientError> {
+        let stream = self.send(method, path, LINES, None)?;
+        let mut answer = BufReader::new(stream.take(ANSWER_LIMIT));
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            if answer.read_line(&mut head).map_err(ClientError::Io)? == 0 {
+                return Err(ClientError::Unreadable);
+            }
+        }
+        if !head.to_ascii_lowercase().contains(&format!("content-type: {LINES}\r\n")) {
+            // It was refused at the door.
+            let mut whole = head.into_bytes();
+            answer.read_to_end(&mut whole).map_err(ClientError::Io)?;
+            let (status, body) = split(&whole).ok_or(ClientError::Unreadable)?;
+            return read(status, body);
+        }
+        let mut last = Value::Null;
+        // Each chunk begins with its size in a line of its own, which is no object.
+        for line in answer.lines() {
+            let line = line.map_err(ClientError::Io)?;
+            if line.starts_with('{') {
+                last = serde_json::from_str(&line).map_err(|_| ClientError::Unreadable)?;
+                tell(&last);
+            }
+        }
+        match last.get("status").and_then(Value::as_u64) {
+            Some(status) => read(u16::try_from(status).unwrap_or(500), last.to_string().into()),
+            None => Ok(last),
+        }
+    }
+
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        accept: &str,
+        body: Option<&Value>,
+    ) -> Result<UnixStream, ClientError> {
+        let mut stream = self.connect()?;
+        let file = secret_file(&self.socket);
+        let secret = std::fs::read_to_string(&file)
+            .map_err(|source| ClientError::Secret { file, source })?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: perijove\r\nAuthorization: Bearer {secret}\r\n\
+             Accept: {accept}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).map_err(ClientError::Io)?;
+        Ok(stream)
     }
 
     fn connect(&self) -> Result<UnixStream, ClientError> {

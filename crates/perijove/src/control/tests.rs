@@ -6,7 +6,7 @@ use perijove_gateway::{Body, Client, Head, Response, Scheme, Secret, Service, Se
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Control, Intent, make_secret, secret_file};
+use super::{Control, Intent, make_secret, reload::Refusal, secret_file};
 
 fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
     let value = secret.map(|secret| format!("Bearer {secret}"));
@@ -61,8 +61,8 @@ async fn a_reload_tells_why_it_failed() {
     let (control, mut wanted) = control();
     let asked = control.call(request("POST", "/reload", Some("right")));
     let answered = async {
-        let Some(Intent::Reload(Some(answer))) = wanted.recv().await else { panic!("no reload") };
-        answer.send(Err("it is broken".to_owned())).unwrap();
+        let Some(Intent::Reload(Some(asked))) = wanted.recv().await else { panic!("no reload") };
+        asked.end(Err(Refusal::new("it is broken")));
     };
     let (response, ()) = tokio::join!(asked, answered);
     assert_eq!(response.status, 422);

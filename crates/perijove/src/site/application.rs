@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use perijove_apps::App;
+use perijove_apps::{App, Prepared, Tell};
 use perijove_gateway::{UpstreamSettings, Upstreams};
 use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
@@ -97,25 +97,43 @@ impl Applications {
         Ok(Self { all, tracker: tracker.clone() })
     }
 
-    /// Brings every application to a new plan, one after another: those that run are replaced, new
-    /// ones started. Those that are no longer wanted go on until [`retire`](Self::retire). On
-    /// failure, the ones that were started here are ended.
-    pub(super) async fn renew(&mut self, source: &Source, plan: &Plan) -> Result<(), Failure> {
-        let before = self.all.len();
+    /// Prepares every application for a new plan, one after another, since each looks how much
+    /// memory is left: those that run get new workers beside the old ones, new ones are started.
+    /// When one cannot, all go on as they are.
+    pub(super) async fn prepare(
+        &self,
+        source: &Source,
+        plan: &Plan,
+        tell: &Tell,
+    ) -> Result<Coming, Failure> {
+        let mut coming = Coming::default();
         for (place, wanted) in wanted(source, plan)? {
-            let renewed = match self.at(&place) {
-                Some(running) => running.app.replace(wanted).await.map_err(failing::application),
+            let prepared = match self.at(&place) {
+                Some(running) => {
+                    let prepared = running.app.prepare(wanted, Arc::clone(tell)).await;
+                    prepared
+                        .map(|prepared| coming.prepared.push(prepared))
+                        .map_err(failing::application)
+                }
                 None => begin(place, wanted, new_upstreams(plan), &self.tracker)
                     .await
-                    .map(|running| self.all.push(running)),
+                    .map(|running| coming.new.push(running)),
             };
-            if let Err(failure) = renewed {
-                for running in self.all.drain(before..) {
-                    running.app.stop(Duration::ZERO).await;
-                }
+            if let Err(failure) = prepared {
+                coming.give_up().await;
                 return Err(failure);
             }
         }
+        Ok(coming)
+    }
+
+    /// Has what was prepared take over. Those that are no longer wanted go on until
+    /// [`retire`](Self::retire).
+    pub(super) async fn switch(&mut self, coming: Coming) -> Result<(), Failure> {
+        for prepared in coming.prepared {
+            prepared.switch().await.map_err(failing::application)?;
+        }
+        self.all.extend(coming.new);
         Ok(())
     }
 
@@ -146,6 +164,21 @@ impl Applications {
             stopping.spawn(async move { app.stop(within).await });
         }
         while stopping.join_next().await.is_some() {}
+    }
+}
+
+/// What is ready for a new plan, beside what runs. When it is dropped, that goes on alone.
+#[derive(Debug, Default)]
+pub(super) struct Coming {
+    prepared: Vec<Prepared>,
+    new: Vec<Running>,
+}
+
+impl Coming {
+    async fn give_up(self) {
+        for running in self.new {
+            running.app.stop(Duration::ZERO).await;
+        }
     }
 }
 
@@ -217,6 +250,10 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             health: application.health.clone(),
             start_time: application.start_time,
             drain_time: plan.limits.drain_time.0,
+            websocket_time: plan.life.websocket_time,
+            probation: plan.life.probation,
+            rollout: plan.life.rollout,
+            recycling: plan.life.recycling.clone(),
         };
         (place, wanted)
     };

@@ -1,6 +1,6 @@
 //! Why a site does not start, for people.
 
-use std::{error::Error, path::Path};
+use std::path::Path;
 
 use perijove_apps::StartError;
 use perijove_gateway::BindError;
@@ -65,34 +65,16 @@ pub(super) fn hub(error: OpenError) -> Failure {
 }
 
 /// Why an application does not start, with the last lines it wrote.
-#[derive(Debug, Error)]
-#[error("{error}{}", shown(.error))]
-pub(super) struct ApplicationError {
-    error: StartError,
-}
-
 pub(super) fn application(error: StartError) -> Failure {
     let kind = match &error {
         StartError::Application { .. } | StartError::Worker { .. } => Kind::Configuration,
         StartError::Python(_) | StartError::Sockets { .. } => Kind::Unavailable,
         StartError::Stopped => Kind::Other,
     };
-    let hint = error.hint();
-    let failure = Failure::new(kind, ApplicationError { error });
+    let (hint, lines) = (error.hint(), error.last_lines().to_vec());
+    let failure = Failure::new(kind, error).quote(lines);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,
     }
-}
-
-/// The last lines of a worker, and the causes, below the error.
-fn shown(error: &StartError) -> String {
-    let mut lines: Vec<String> =
-        error.last_lines().iter().map(|line| format!("\n  | {line}")).collect();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        lines.push(format!("\n  cause: {error}"));
-        cause = error.source();
-    }
-    lines.concat()
 }

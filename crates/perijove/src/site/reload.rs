@@ -11,27 +11,37 @@ use crate::{
         Plan,
         plan::{SiteTarget, UpstreamAt},
     },
-    failure::Failure,
+    control::reload::{Asked, Refusal},
 };
 
 impl Site {
-    /// Reads the configuration again and takes it over. The error is why the old one goes on.
-    pub(super) async fn reload(&mut self) -> Result<(), String> {
-        let plan = self.source.plan().map_err(|mistakes| mistakes.to_string())?;
+    /// Reads the configuration again and takes it over; whoever asked is told each step. The error
+    /// is why the old one goes on.
+    pub(super) async fn reload(&mut self, asked: Option<&Asked>) -> Result<(), Refusal> {
+        let told = self.renew(asked).await;
+        self.board.tell_reload(told.as_ref().err());
+        told
+    }
+
+    async fn renew(&mut self, asked: Option<&Asked>) -> Result<(), Refusal> {
+        let plan = self.source.plan().map_err(|mistakes| Refusal::new(mistakes.to_string()))?;
         let fixed = need_restart(&self.plan, &plan);
         if !fixed.is_empty() {
             let keys: Vec<String> = fixed.iter().map(|key| format!("`{key}`")).collect();
-            return Err(format!("a change of {} needs a restart", keys.join(", ")));
+            let what = format!("a change of {} needs a restart", keys.join(", "));
+            return Err(Refusal::new(what));
         }
-        self.applications.renew(&self.source, &plan).await.map_err(told)?;
-        self.take_over(plan)
+        let coming = self.applications.prepare(&self.source, &plan, &Asked::tell(asked)).await?;
+        if let (Some(hub), Some(notebook)) = (&self.hub, plan.notebook.clone()) {
+            hub.reconfigure(notebook).map_err(Refusal::new)?;
+        }
+        self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(Refusal::new)?;
+        self.applications.switch(coming).await?;
+        self.take_over(plan);
+        Ok(())
     }
 
-    fn take_over(&mut self, plan: Plan) -> Result<(), String> {
-        if let (Some(hub), Some(notebook)) = (&self.hub, plan.notebook.clone()) {
-            hub.reconfigure(notebook).map_err(|error| error.to_string())?;
-        }
-        self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(|error| error.to_string())?;
+    fn take_over(&mut self, plan: Plan) {
         self.move_upstream(&plan);
         let before = std::mem::take(&mut self.placed);
         let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications);
@@ -44,7 +54,6 @@ impl Site {
         self.board.watch(&self.applications);
         self.board.renew(&plan);
         self.plan = plan;
-        Ok(())
     }
 
     /// A site elsewhere that has moved.
@@ -90,9 +99,4 @@ fn need_restart(before: &Plan, now: &Plan) -> Vec<&'static str> {
 
 fn trusted(plan: &Plan) -> (&[(std::net::IpAddr, u8)], bool) {
     (&plan.trusted_proxies, plan.trusts_unix_peers)
-}
-
-/// A failure as the reason of another.
-fn told(failure: Failure) -> String {
-    failure.text().trim_start_matches("error: ").to_owned()
 }

@@ -2,14 +2,18 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use perijove_gateway::Upstreams;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::application::{Applications, Running};
-use crate::config::{Plan, plan::SiteTarget};
+use crate::{
+    config::{Plan, plan::SiteTarget},
+    control::reload::Refusal,
+};
 
 /// What is told. Read by the gateway's threads, written by the main one.
 #[derive(Debug)]
@@ -21,6 +25,29 @@ pub(super) struct Board {
     applications: Mutex<Vec<Running>>,
     /// Facts of the plan in use; changed by a reload, held for moments.
     facts: Mutex<Value>,
+    reloads: Mutex<Reloads>,
+}
+
+/// How reloads went.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct Reloads {
+    /// How many took over.
+    done: u64,
+    failed: u64,
+    /// When the last one took over, in seconds since the Unix epoch.
+    last: Option<u64>,
+    last_failure: Option<LastFailure>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct LastFailure {
+    /// In seconds since the Unix epoch.
+    at: u64,
+    why: String,
+    /// What the application wrote last, oldest first.
+    last_lines: Vec<String>,
 }
 
 impl Board {
@@ -31,7 +58,29 @@ impl Board {
             addresses: OnceLock::new(),
             applications: Mutex::default(),
             facts: Mutex::new(facts(plan)),
+            reloads: Mutex::default(),
         }
+    }
+
+    /// Notes how a reload went.
+    pub(super) fn tell_reload(&self, refusal: Option<&Refusal>) {
+        let at = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut reloads = self.reloads.lock().unwrap_or_else(PoisonError::into_inner);
+        match refusal {
+            None => {
+                reloads.done += 1;
+                reloads.last = Some(at);
+            }
+            Some(Refusal { what, last_lines, .. }) => {
+                reloads.failed += 1;
+                let (why, last_lines) = (what.clone(), last_lines.clone());
+                reloads.last_failure = Some(LastFailure { at, why, last_lines });
+            }
+        }
+    }
+
+    fn reloads(&self) -> Reloads {
+        self.reloads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn tell_addresses(&self, addresses: Vec<String>) {
@@ -69,6 +118,7 @@ impl Board {
             "process": std::process::id(),
             "running": self.began.elapsed().as_secs(),
             "addresses": self.addresses(),
+            "reloads": self.reloads(),
             "under-way": under_way,
             "waiting": waiting,
             "application": of_site.map(|running| running.app.status()),
