@@ -27,6 +27,28 @@ fn every_configuration_in_the_documents_can_be_read() {
     assert!(tried > 1, "only {tried} examples have a configuration");
 }
 
+/// A guide that names a setting nobody can write is worse than none.
+#[test]
+fn every_setting_that_the_guides_name_is_one() {
+    let reference = fs::read_to_string(root().join("docs/reference/configuration.md")).unwrap();
+    let known: Vec<&str> = reference
+        .lines()
+        .filter_map(|line| line.trim_start_matches('#').trim().strip_prefix('`')?.strip_suffix('`'))
+        .map(|name| name.trim_matches(['[', ']']))
+        .collect();
+    let tables: Vec<String> =
+        known.iter().filter_map(|name| Some(format!("{}.", name.split_once('.')?.0))).collect();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        for word in text.split('`').skip(1).step_by(2) {
+            let name = word.split([' ', '=']).next().unwrap_or_default();
+            let is_setting = tables.iter().any(|table| name.starts_with(table.as_str()))
+                && name.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '.'));
+            assert!(!is_setting || known.contains(&name), "{}: `{name}`", page.display());
+        }
+    }
+}
+
 /// Pages for those who use the program.
 fn pages() -> Vec<PathBuf> {
     let mut pages = vec![root().join("README.md")];
