@@ -29,15 +29,17 @@ pub(crate) struct Refusal {
     pub(crate) text: String,
     /// In one line.
     pub(crate) what: String,
-    /// What the application wrote last.
+    /// What the application wrote last, or which mistakes there are.
     pub(crate) last_lines: Vec<String>,
 }
 
 impl Refusal {
     pub(crate) fn new(why: impl fmt::Display) -> Self {
         let text = why.to_string();
-        let what = text.lines().next().unwrap_or_default().to_owned();
-        Self { text, what, last_lines: Vec::new() }
+        let mut lines = text.lines().map(str::to_owned);
+        let what = lines.next().unwrap_or_default();
+        let last_lines = lines.collect();
+        Self { text, what, last_lines }
     }
 }
 

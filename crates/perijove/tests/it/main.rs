@@ -16,6 +16,7 @@ mod commands;
 mod configs;
 mod control;
 mod corpus;
+mod deploys;
 mod documents;
 mod edge;
 mod house;
