@@ -29,6 +29,7 @@ mod site;
 mod slow_clients;
 mod starting;
 mod stopping;
+mod survival;
 mod tls;
 mod upstream;
 mod workers;

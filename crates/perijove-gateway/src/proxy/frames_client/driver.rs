@@ -2,6 +2,7 @@
 //! what comes, looks at the clock.
 
 use std::{
+    convert::Infallible,
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
@@ -99,6 +100,8 @@ async fn run(link: &Link, claims: OwnedFd) -> Result<(), LinkError> {
     let opened: Result<_, LinkError> = tokio::select! {
         opened = timeout(time, opening) => opened.unwrap_or(Err(LinkError::Late)),
         () = member.failed().cancelled() => Err(LinkError::Failed),
+        // A worker that is stuck takes no connection: what waits for it goes elsewhere.
+        never = tick(link) => match never {},
     };
     let (socket, reading, threads) = opened?;
     member.set_width(usize::from(threads));
@@ -122,6 +125,14 @@ async fn run(link: &Link, claims: OwnedFd) -> Result<(), LinkError> {
     })
     .await;
     std::future::poll_fn(|context| driver.poll(context)).await
+}
+
+/// Looks after those that wait for a link which is not open yet.
+async fn tick(link: &Link) -> Infallible {
+    loop {
+        sleep(TICK).await;
+        link.tick(Instant::now());
+    }
 }
 
 /// Connects and greets.

@@ -127,6 +127,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Some(super::text(&line).trim_end_matches(['\r', '\n']).to_owned())
     }
 
+    /// Asks for a path; the status and the body, or nothing when the answer is not whole.
+    pub(crate) async fn try_ask(&mut self, path: &str) -> Option<(u16, Vec<u8>)> {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", self.host);
+        self.send(head.as_bytes()).await;
+        let mut answer = Vec::new();
+        let read = async {
+            let status = self.line().await?.split(' ').nth(1)?.parse().ok()?;
+            let mut is_chunked = false;
+            let mut length = 0;
+            loop {
+                let field = self.line().await?.to_ascii_lowercase();
+                match field.split_once(": ") {
+                    _ if field.is_empty() => break,
+                    Some(("transfer-encoding", _)) => is_chunked = true,
+                    Some(("content-length", value)) => length = value.parse().ok()?,
+                    _ => {}
+                }
+            }
+            loop {
+                if is_chunked {
+                    length = usize::from_str_radix(&self.line().await?, 16).ok()?;
+                }
+                let start = answer.len();
+                answer.resize(start + length, 0);
+                self.stream.read_exact(&mut answer[start..]).await.ok()?;
+                if is_chunked {
+                    self.line().await?;
+                }
+                if !is_chunked || length == 0 {
+                    return Some((status, answer));
+                }
+            }
+        };
+        timeout(PATIENCE, read).await.expect("no answer in time")
+    }
+
     /// Whether the other side ends the connection within a time.
     pub(crate) async fn is_closed(&mut self, within: Duration) -> bool {
         let mut byte = [0];
