@@ -33,6 +33,8 @@ pub struct Plan {
     pub websocket_time: Duration,
     /// How long a new worker must stay up before it replaces an old one.
     pub probation: Duration,
+    /// A native worker in which no Python has run for so long is ended; zero is never.
+    pub deadlock_time: Duration,
     pub rollout: Rollout,
     pub recycling: Recycling,
 }

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import perijove
-from perijove.worker import behind, output
+from perijove.worker import behind, deadlock, output
 from perijove.worker.load import LoadError, load, show_import_failure
 
 CONFIG = 78
@@ -43,6 +43,7 @@ class Order:
     ini: str | None = None
     workers: int = 1
     arguments: tuple[str, ...] = ()
+    deadlock_time: float = 0
 
     @classmethod
     def read(cls, line: bytes) -> Order:
@@ -159,6 +160,7 @@ def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
     ]
     for thread in threads:
         thread.start()
+    deadlock.watch(order.deadlock_time)
     _watch(program, woken, len(threads))
     for thread in threads:
         thread.join()

@@ -25,6 +25,8 @@ struct StartUp<'a> {
     ini: Option<&'a str>,
     workers: usize,
     arguments: &'a [String],
+    /// In seconds.
+    deadlock_time: f64,
 }
 
 /// The start-up message, a line. `secret` opens connections that are spoken in frames.
@@ -44,6 +46,7 @@ pub(super) fn start_up(plan: &Plan, secret: Option<&str>) -> io::Result<Vec<u8>>
         ini,
         workers: plan.workers,
         arguments: &plan.server_arguments,
+        deadlock_time: plan.deadlock_time.as_secs_f64(),
     })?;
     line.push(b'\n');
     Ok(line)

@@ -64,6 +64,7 @@ impl Site {
             drain_time: Duration::from_secs(1),
             websocket_time: Duration::from_secs(1),
             probation: Duration::from_millis(50),
+            deadlock_time: Duration::ZERO,
             rollout: Rollout::Together,
             recycling: Recycling::default(),
         };

@@ -86,6 +86,9 @@ pub struct Site {
     pub max_cpu_time: Option<Period>,
     /// A worker that has had requests is replaced by a fresh one when it has had none for so long.
     pub inactivity_time: Option<Period>,
+    /// A native worker in which no Python has run for so long, because code in C keeps the
+    /// interpreter's lock, is ended, with its stacks in the log, and started again; 0 is never.
+    pub deadlock_time: Period,
     /// For development: reload when files of the site change, and show in the browser why a
     /// version cannot be loaded. Never in production: the page shows source code.
     pub watch: bool,
@@ -123,6 +126,7 @@ impl Default for Site {
             max_memory: None,
             max_cpu_time: None,
             inactivity_time: None,
+            deadlock_time: Period::seconds(60),
             watch: false,
         }
     }

@@ -251,6 +251,7 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             start_time: application.start_time,
             drain_time: plan.limits.drain_time.0,
             websocket_time: plan.life.websocket_time,
+            deadlock_time: plan.life.deadlock_time,
             probation: plan.life.probation,
             rollout: plan.life.rollout,
             recycling: plan.life.recycling.clone(),

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::site::Plan;
+use crate::site::{Plan, Site, until};
 
 /// The same site in another version. Python takes a file of the same length and second for the one
 /// it knows, so no two versions have names of one length.
@@ -98,4 +98,142 @@ async fn no_request_is_lost_while_reloading() {
     }
     stop.cancel();
     assert!(visiting.await.unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_link_to_the_version_in_use_is_followed_anew() {
+    let release = |number: &str| version(number).replace("def hello", "import os\n\n\ndef hello");
+    let site = Plan::new()
+        .wsgi("hello")
+        .file("releases/1/app.py", release("first"))
+        .file("releases/1/public/which.txt", "files of the first")
+        .link("current", "releases/1")
+        .set("site.root = 'current'")
+        .start()
+        .await;
+    site.get("/version").await.shows("first");
+    site.get("/which.txt").await.shows("files of the first");
+    let under_way = site.begin("/wait/x").await;
+    until("it waits", || site.folder().join("releases/1/entered-x").exists()).await;
+    site.write("releases/2/app.py", release("the second"));
+    site.write("releases/2/public/which.txt", "files of the second");
+    site.link("current", "releases/2");
+    // Until it is told, the first goes on.
+    site.get("/version").await.shows("first");
+    site.tell(&["reload"]);
+    site.get("/version").await.shows("the second");
+    site.get("/which.txt").await.shows("files of the second");
+    // The old worker is still where it was.
+    site.write("releases/1/release-x", "");
+    under_way.await.unwrap().shows("waited for x");
+    let root = site.status()["root"].as_str().unwrap().to_owned();
+    assert!(root.ends_with("releases/2"), "{root}");
+}
+
+#[tokio::test]
+async fn another_python_takes_over() {
+    let site = Plan::new().wsgi("hello").start().await;
+    let before = site.status()["application"]["python"].as_str().unwrap().to_owned();
+    let made = std::process::Command::new(before)
+        .args(["-m", "venv", "--without-pip"])
+        .arg(site.folder().join("other"))
+        .status()
+        .unwrap();
+    assert!(made.success());
+    site.configure("site.python = 'other/bin/python'");
+    site.tell(&["reload"]);
+    let after = site.status()["application"]["python"].as_str().unwrap().to_owned();
+    assert!(after.ends_with("other/bin/python"), "{after}");
+    site.get("/").await.shows("hello");
+}
+
+#[tokio::test]
+async fn a_reload_tells_what_it_does() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .set("site.workers = 2")
+        .set("site.health = '/version'")
+        .start()
+        .await;
+    let under_way = site.begin("/wait/x").await;
+    site.until_file("entered-x").await;
+    let output = site.command(&["reload"]);
+    let told = crate::site::text(&output.stderr);
+    let steps: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        steps,
+        [
+            "starting 2 workers of app:application; /version must answer",
+            "1/2 ready",
+            "2/2 ready",
+            "switched app:application; 1 request of the old version still running",
+        ]
+    );
+    site.make("release-x");
+    under_way.await.unwrap().shows("waited for x");
+    let reloads = &site.status()["reloads"];
+    assert_eq!((&reloads["done"], &reloads["failed"]), (&1.into(), &0.into()));
+}
+
+#[tokio::test]
+async fn one_by_one_there_is_never_more_than_one_worker_too_many() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .set("site.workers = 3")
+        .set("site.rollout = 'one-by-one'")
+        .set("site.probation = '50ms'")
+        .start()
+        .await;
+    until("all serve", || serving(&site).len() == 3).await;
+    site.write("app.py", version("two, which is longer"));
+    let reload = site.begin_command(&["reload"]);
+    let (mut most, mut least) = (0, usize::MAX);
+    while !reload.is_finished() {
+        let workers = site.workers().len();
+        (most, least) = (most.max(workers), least.min(serving(&site).len()));
+        site.get("/").await.shows("hello");
+    }
+    let told = crate::site::text(&reload.await.unwrap().stderr);
+    assert!(told.contains("starting 3 workers of app:application, one by one"), "{told}");
+    assert!((3..=4).contains(&most) && least >= 2, "{least} to {most}");
+    site.get("/version").await.shows("two");
+    assert_eq!(site.status()["application"]["generation"], 2);
+}
+
+#[tokio::test]
+async fn one_by_one_a_version_that_fails_leaves_the_old_one_as_it_was() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .set("site.workers = 3")
+        .set("site.rollout = 'one-by-one'")
+        .set("site.probation = '50ms'")
+        .start()
+        .await;
+    until("all serve", || serving(&site).len() == 3).await;
+    let before = serving(&site);
+    // The first one fails: nothing has changed.
+    site.write("app.py", include_str!("apps/broken.py"));
+    assert_eq!(site.command(&["reload"]).status.code(), Some(78));
+    until("nothing is left of it", || site.workers() == before).await;
+    // The second one fails, when an old one has gone already: it is brought back.
+    let once = "import os\nif os.path.exists('started'):\n    raise RuntimeError('only once')\n\
+                open('started', 'w').close()\n";
+    site.write("app.py", format!("{once}{}", version("one that starts once")));
+    let reload = site.begin_command(&["reload"]);
+    until("the first one has started", || site.folder().join("started").exists()).await;
+    // What is brought back finds the old code, as in a folder of its own.
+    site.logs("RuntimeError");
+    site.write("app.py", version("one, once more"));
+    let output = reload.await.unwrap();
+    assert_eq!(output.status.code(), Some(78), "{output:?}");
+    until("three serve", || serving(&site).len() == 3 && site.workers().len() == 3).await;
+    assert_eq!(site.status()["application"]["generation"], 1);
+    site.get("/version").await.shows("one");
+}
+
+fn serving(site: &Site) -> Vec<i32> {
+    let status = site.status();
+    let workers = status["application"]["workers"].as_array().unwrap();
+    let serving = workers.iter().filter(|worker| worker["phase"] == "serving");
+    serving.map(|worker| worker["pid"].as_i64().unwrap() as i32).collect()
 }

@@ -91,6 +91,11 @@ impl Plan {
         self
     }
 
+    pub(crate) fn link(self, name: &str, to: &str) -> Self {
+        link(self.folder.path(), name, to);
+        self
+    }
+
     /// A line of the configuration, `table.key = value`; the last one for a key wins.
     pub(crate) fn set(mut self, line: &str) -> Self {
         let key = |line: &str| line.split('=').next().unwrap_or_default().trim().to_owned();
@@ -315,6 +320,11 @@ impl Site {
         write(&self.folder.path().join(name), "");
     }
 
+    /// Has a name lead elsewhere, from one moment to the next.
+    pub(crate) fn link(&self, name: &str, to: &str) {
+        link(self.folder.path(), name, to);
+    }
+
     pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         write(&self.folder.path().join(name), content);
     }
@@ -443,6 +453,12 @@ fn send(process: i32, signal: Signal) {
 fn write(path: &PathBuf, content: impl AsRef<[u8]>) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, content).unwrap();
+}
+
+fn link(folder: &Path, name: &str, to: &str) {
+    let new = folder.join("new-link");
+    std::os::unix::fs::symlink(to, &new).unwrap();
+    fs::rename(new, folder.join(name)).unwrap();
 }
 
 /// The root of the source tree.

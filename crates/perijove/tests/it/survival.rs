@@ -168,6 +168,20 @@ async fn one_that_is_stuck_in_c_delays_only_its_own() {
 }
 
 #[tokio::test]
+async fn one_that_is_stuck_for_good_says_where_and_is_started_again() {
+    let site = plan().set("site.deadlock-time = '1s'").start().await;
+    let before = pid(&site).await;
+    // Longer than that is no deadlock where other threads of Python run meanwhile.
+    site.get("/burn/1.5").await.is(200);
+    assert_eq!(pid(&site).await, before);
+    site.get("/hold/1000").await.is(502);
+    site.logs("in hold");
+    assert_ne!(pid(&site).await, before);
+    let told = site.status()["application"]["workers"][0]["last-failure"].to_string();
+    assert!(told.contains("exit status 1"), "{told}");
+}
+
+#[tokio::test]
 async fn one_that_is_stuck_for_good_is_ended_by_a_reload() {
     let site = plan().set("limits.drain-time = '1s'").start().await;
     let before = pid(&site).await;

@@ -13,6 +13,7 @@ pub(crate) struct Life {
     pub(crate) probation: Duration,
     pub(crate) rollout: Rollout,
     pub(crate) websocket_time: Duration,
+    pub(crate) deadlock_time: Duration,
     pub(crate) recycling: Recycling,
     /// Reload when files change, and show in the browser what is wrong.
     pub(crate) watch: bool,
@@ -44,6 +45,7 @@ pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> Life {
             config::Rollout::OneByOne => Rollout::OneByOne,
         },
         websocket_time: site.websocket_time.0,
+        deadlock_time: site.deadlock_time.0,
         recycling: Recycling {
             requests: site.max_requests,
             jitter: site.max_requests_jitter,
