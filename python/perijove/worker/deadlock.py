@@ -16,7 +16,7 @@ _LONGEST_PAUSE = 5.0
 
 
 def watch(seconds: float) -> None:
-    """Ends the process with its stacks in the log when no Python has run for so long; 0 is never."""
+    """Ends the process, its stacks in the log, when no Python has run for so long; 0 is never."""
     if seconds > 0:
         thread = threading.Thread(target=_put_off, args=(seconds,), name="perijove-deadlock")
         thread.daemon = True

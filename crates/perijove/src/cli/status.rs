@@ -74,8 +74,9 @@ fn failed_reload(failure: &Value) -> Option<String> {
     let age = table::age(now.saturating_sub(at));
     let lines = failure.get("last-lines").and_then(Value::as_array);
     let lines = lines.into_iter().flatten().filter_map(Value::as_str);
-    let quoted: String = lines.map(|line| format!("\n  | {}", harmless(line))).collect();
-    Some(format!("last failure   {age} ago, a reload: {why}{quoted}"))
+    let mut told = vec![format!("last failure   {age} ago, a reload: {why}")];
+    told.extend(lines.map(|line| format!("  | {}", harmless(line))));
+    Some(told.join("\n"))
 }
 
 fn application_for_people(application: &Value) -> String {

@@ -45,7 +45,7 @@ async fn site(crowd: &Crowd) -> Site {
 async fn only_requests_inside_a_killed_worker_are_lost() {
     let crowd = Crowd::new().await;
     let site = site(&crowd).await;
-    let visitors = crowd.visit(site.address());
+    let visitors = Crowd::visit(site.address());
     let begun = Instant::now();
     let mut killed = BTreeSet::new();
     let mut slowest = 0.0_f64;
@@ -115,7 +115,7 @@ async fn broken_versions_change_nothing_for_visitors() {
     let site = site(&crowd).await;
     until("all serve", || serving(&site).len() == WORKERS).await;
     let before = serving(&site);
-    let visitors = crowd.visit(site.address());
+    let visitors = Crowd::visit(site.address());
     let configuration = std::fs::read_to_string(site.folder().join("perijove.toml")).unwrap();
     let mut failures = 0;
     for (number, broken) in broken::all().into_iter().enumerate() {

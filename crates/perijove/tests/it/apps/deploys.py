@@ -1,4 +1,4 @@
-"""The site of the deploys: notes each request with its process on entry, and answers in many ways."""
+"""The site of the deploys: notes each request with its process on entry."""
 
 import hashlib
 import os

@@ -86,7 +86,7 @@ impl Crowd {
     }
 
     /// Has them come, until they are told to leave.
-    pub(super) fn visit(&self, address: &str) -> Visitors {
+    pub(super) fn visit(address: &str) -> Visitors {
         let (stop, seen) = (CancellationToken::new(), Arc::new(Seeing::default()));
         let mut tasks = JoinSet::new();
         let ways = WAYS.iter().flat_map(|(count, way)| std::iter::repeat_n(*way, *count));
