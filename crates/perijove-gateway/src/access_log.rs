@@ -5,14 +5,13 @@
 //! must not stop requests.
 
 mod line;
+mod template;
 
 use std::{
     cell::RefCell,
-    fmt,
-    fs::{File, OpenOptions},
     future::poll_fn,
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -20,10 +19,12 @@ use std::{
     },
     task::{Poll, Waker},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::{Client, Head};
+use crate::{LogFile, Rotation};
+pub(crate) use line::{Facts, tell_slow};
+pub use template::{LogTemplate, TemplateError};
 
 /// Lines wait this long for others to be written with.
 const GATHER: Duration = Duration::from_millis(100);
@@ -33,13 +34,19 @@ const BATCH: usize = 32 << 10;
 const QUEUE: usize = 64;
 
 /// What a line looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub enum LogFormat {
-    /// The combined format of other servers, then the time taken and the request id.
+    /// The combined format, then the time taken and the request id.
     #[default]
     Text,
+    /// As other servers call it: who, when, what, and what came of it.
+    Common,
+    /// The same with the page it was reached from and the client's program.
+    Combined,
     /// One object a line.
     Json,
+    /// What somebody wrote.
+    Template(Arc<LogTemplate>),
 }
 
 /// Writes one line for each request; cheap to clone.
@@ -63,9 +70,8 @@ impl AccessLog {
     ///
     /// # Errors
     /// When the file cannot be opened, or no thread started.
-    pub fn to_file(format: LogFormat, path: &Path) -> io::Result<Self> {
-        let file = open(path)?;
-        Self::start(format, Sink::File { path: path.to_owned(), file })
+    pub fn to_file(format: LogFormat, path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
+        Self::start(format, Sink::File(LogFile::open(path, rotation)?))
     }
 
     /// Writes to standard error.
@@ -91,13 +97,20 @@ impl AccessLog {
         self.writer.is_to_reopen.store(true, Ordering::Relaxed);
     }
 
-    /// Remembers what the line of a request will say.
-    pub(crate) fn begin(&self, head: &Head, client: &Client) -> Entry {
-        Entry {
-            log: self.clone(),
-            head: head.clone(),
-            client: client.clone(),
-            began: Instant::now(),
+    /// Writes the line of a request that has ended.
+    pub(crate) fn write(&self, facts: &Facts<'_>) {
+        let full = GATHERED.with_borrow_mut(|gathered| {
+            line::push(&mut gathered.lines, &self.format, facts);
+            if gathered.lines.len() >= BATCH {
+                return Some(std::mem::take(&mut gathered.lines));
+            }
+            if let Some(flusher) = gathered.flusher.take() {
+                flusher.wake();
+            }
+            None
+        });
+        if let Some(batch) = full {
+            self.send(batch);
         }
     }
 
@@ -122,46 +135,6 @@ impl Drop for Writer {
             // A panic there was reported by its own hook.
             drop(thread.join());
         }
-    }
-}
-
-/// A request whose line is not written yet.
-pub(crate) struct Entry {
-    log: AccessLog,
-    head: Head,
-    client: Client,
-    began: Instant,
-}
-
-impl Entry {
-    /// Writes the line: the status, and the bytes of the body that were sent.
-    pub(crate) fn end(self, status: u16, bytes: u64) {
-        let facts = line::Facts {
-            head: &self.head,
-            client: &self.client,
-            status,
-            bytes,
-            took: self.began.elapsed(),
-        };
-        let full = GATHERED.with_borrow_mut(|gathered| {
-            line::push(&mut gathered.lines, self.log.format, &facts);
-            if gathered.lines.len() >= BATCH {
-                return Some(std::mem::take(&mut gathered.lines));
-            }
-            if let Some(flusher) = gathered.flusher.take() {
-                flusher.wake();
-            }
-            None
-        });
-        if let Some(batch) = full {
-            self.log.send(batch);
-        }
-    }
-}
-
-impl fmt::Debug for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry").field("request_id", &self.client.request_id).finish_non_exhaustive()
     }
 }
 
@@ -205,31 +178,24 @@ pub(crate) fn flush(log: Option<&AccessLog>) {
 
 /// Where lines are written to.
 enum Sink {
-    File { path: PathBuf, file: File },
+    File(LogFile),
     Stderr,
-}
-
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 /// The thread that writes, until the log is dropped.
 fn write(mut sink: Sink, batches: &Receiver<Vec<u8>>, reopen: &AtomicBool, lost: &AtomicU64) {
     while let Ok(batch) = batches.recv() {
-        if let Sink::File { path, file } = &mut sink
+        if let Sink::File(file) = &mut sink
             && reopen.swap(false, Ordering::Relaxed)
+            && let Err(error) = file.reopen()
         {
-            match open(path) {
-                Ok(opened) => *file = opened,
-                Err(error) => tracing::warn!(
-                    %error, path = %path.display(),
-                    "could not open the access log again, writing to the old file"
-                ),
-            }
+            tracing::warn!(
+                %error, path = %file.path().display(),
+                "could not open the access log again, writing to the old file"
+            );
         }
         let written = match &mut sink {
-            Sink::File { file, .. } => file.write_all(&batch),
+            Sink::File(file) => file.append(&batch),
             Sink::Stderr => io::stderr().lock().write_all(&batch),
         };
         let lines = lost.swap(0, Ordering::Relaxed);

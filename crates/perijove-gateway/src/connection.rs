@@ -28,10 +28,11 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Client, Head, Plan, Response, Routes, Scheme,
-    access_log::Entry,
     error::{Fault, Pages},
     forwarded::{self, Peer},
     listen,
+    meter::{Open, Spoken},
+    note::Note,
     stream::{Socket, Stream},
     thread::Place,
     watch::Watch,
@@ -45,6 +46,7 @@ pub(crate) struct Door {
     pub(crate) tls: Option<Arc<ArcSwap<ServerConfig>>>,
     pub(crate) strict_transport: Option<Duration>,
     pub(crate) is_logged: bool,
+    pub(crate) is_traced: bool,
     /// 0 for a Unix socket.
     pub(crate) port: u16,
     pub(crate) pages: Arc<Pages>,
@@ -58,6 +60,9 @@ impl Door {
     /// The answer for a fault, and a word to the log.
     pub(crate) fn refuse(&self, fault: &Fault, head: Option<&Head>, request_id: &str) -> Response {
         fault.log(request_id);
+        if let Some(meter) = &self.rules.meter {
+            meter.fault(fault);
+        }
         self.pages.answer(fault, head, request_id)
     }
 
@@ -69,10 +74,14 @@ impl Door {
         self.is_left.load(Ordering::Relaxed)
     }
 
-    /// The line of a request, if it is to stand in the log.
-    fn entry(&self, head: &Head, client: &Client) -> Option<Box<Entry>> {
-        let log = self.rules.access_log.as_ref().filter(|_| self.is_logged)?;
-        Some(Box::new(log.begin(head, client)))
+    /// What is noted of a request from here on.
+    fn note(&self, head: &Head, client: &mut Client) -> Note {
+        Note::begin(self, head, client)
+    }
+
+    /// Counts a connection for as long as this is spoken on it.
+    fn open(&self, spoken: Spoken) -> Option<Open> {
+        self.rules.meter.as_ref().map(|meter| meter.open(spoken))
     }
 }
 
@@ -115,13 +124,15 @@ pub(crate) fn serve(
 }
 
 async fn speak(mut connection: Connection) {
+    let open = connection.door.open(Spoken::Http1);
     // Boxed, so that it is gone when the connection has become another's.
     let ended = Box::pin(connection.serve()).await;
+    drop(open);
     match ended {
         Ended::Closed => {}
         Ended::Http2 => Box::pin(http2::serve(connection)).await,
-        Ended::Upgrade(upgrade, entry) => {
-            Box::pin(tunnel::join(connection, *upgrade, entry)).await;
+        Ended::Upgrade(upgrade, note) => {
+            Box::pin(tunnel::join(connection, *upgrade, *note)).await;
         }
     }
 }

@@ -19,6 +19,57 @@ pub(crate) enum Whose {
     Ours,
 }
 
+/// What faults are counted as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The client's.
+    Client,
+    /// No connection could be made.
+    UpstreamUnreachable,
+    /// The upstream ended before it had answered.
+    UpstreamLost,
+    /// Its answer makes no sense, or it gave the request up.
+    UpstreamBroken,
+    /// It did not answer in time.
+    UpstreamLate,
+    /// As many wait for an upstream as may.
+    LineFull,
+    /// None became free in time.
+    LineLate,
+    /// Something else cannot be served now.
+    Unavailable,
+    /// A fault of ours.
+    Ours,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Client,
+        Self::UpstreamUnreachable,
+        Self::UpstreamLost,
+        Self::UpstreamBroken,
+        Self::UpstreamLate,
+        Self::LineFull,
+        Self::LineLate,
+        Self::Unavailable,
+        Self::Ours,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::UpstreamUnreachable => "upstream-unreachable",
+            Self::UpstreamLost => "upstream-lost",
+            Self::UpstreamBroken => "upstream-broken",
+            Self::UpstreamLate => "upstream-late",
+            Self::LineFull => "line-full",
+            Self::LineLate => "line-late",
+            Self::Unavailable => "unavailable",
+            Self::Ours => "ours",
+        }
+    }
+}
+
 /// Why a request is answered with an error.
 #[derive(Debug)]
 pub(crate) struct Fault {
@@ -29,6 +80,8 @@ pub(crate) struct Fault {
     pub(crate) what: Cow<'static, str>,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) source: Option<Box<dyn Error + Send + Sync>>,
+    /// What kind it is, where the status does not tell.
+    pub(crate) is: Option<Kind>,
     /// The connection cannot carry another request after this.
     pub(crate) closes: bool,
 }
@@ -47,7 +100,7 @@ impl Fault {
     }
 
     fn new(whose: Whose, status: u16, what: Cow<'static, str>) -> Self {
-        Self { whose, status, what, retry_after: None, source: None, closes: false }
+        Self { whose, status, what, retry_after: None, source: None, is: None, closes: false }
     }
 
     /// The cause, for the log only.
@@ -60,6 +113,23 @@ impl Fault {
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
+    }
+
+    /// What kind it is counted as.
+    pub(crate) fn of_kind(mut self, kind: Kind) -> Self {
+        self.is = Some(kind);
+        self
+    }
+
+    /// What it is counted as.
+    pub(crate) fn kind(&self) -> Kind {
+        self.is.unwrap_or(match (self.whose, self.status) {
+            (Whose::Client, _) => Kind::Client,
+            (Whose::Upstream, 504) => Kind::UpstreamLate,
+            (Whose::Upstream, _) => Kind::UpstreamBroken,
+            (Whose::Ours, 503) => Kind::Unavailable,
+            (Whose::Ours, _) => Kind::Ours,
+        })
     }
 
     pub(crate) fn closing(mut self) -> Self {

@@ -56,6 +56,7 @@ impl Peer {
             port: self.port,
             peer: self.credentials,
             request_id: told.request_id.unwrap_or_else(request_id),
+            trace: None,
         }
     }
 

@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    AccessLog, HeadLimits, Routes,
+    AccessLog, HeadLimits, Meter, Routes, Tracer,
     thread::{Crew, Terms},
 };
 
@@ -55,6 +55,10 @@ pub struct Plan {
     /// A folder with `404.html` and the like.
     pub error_pages: Option<PathBuf>,
     pub access_log: Option<AccessLog>,
+    /// Requests that took this long are told in the log of the program.
+    pub slow: Option<Duration>,
+    pub meter: Option<Arc<Meter>>,
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 impl Default for Plan {
@@ -76,6 +80,9 @@ impl Default for Plan {
             trusts_unix_peers: false,
             error_pages: None,
             access_log: None,
+            slow: None,
+            meter: None,
+            tracer: None,
         }
     }
 }
@@ -91,15 +98,25 @@ pub struct Listener {
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// For this long browsers are to come by HTTPS only; told in answers over HTTPS.
     pub strict_transport: Option<Duration>,
-    /// Whether requests here stand in the access log.
+    /// Whether requests here stand in the access log, and are told when they are slow.
     pub is_logged: bool,
+    /// Whether requests here are traced.
+    pub is_traced: bool,
 }
 
 impl Listener {
-    /// A logged listener without TLS, named for its address.
+    /// A listener without TLS, logged and traced, named for its address.
     pub fn new(address: ListenAddress, routes: Routes) -> Self {
         let name = address.to_string();
-        Self { name, address, routes, tls: None, strict_transport: None, is_logged: true }
+        Self {
+            name,
+            address,
+            routes,
+            tls: None,
+            strict_transport: None,
+            is_logged: true,
+            is_traced: true,
+        }
     }
 }
 

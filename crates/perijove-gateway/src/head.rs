@@ -241,6 +241,15 @@ impl Head {
         self.parts.version
     }
 
+    /// The version as it is written: `1.0`, `1.1` or `2.0`.
+    pub(crate) fn version_text(&self) -> &'static str {
+        match self.version() {
+            0 => "1.0",
+            1 => "1.1",
+            _ => "2.0",
+        }
+    }
+
     /// Host, and port if one was named, as they were sent: of the target's authority, else of the
     /// Host field. `None` for HTTP/1.0 without both.
     pub fn host(&self) -> Option<&str> {

@@ -28,7 +28,10 @@ mod html;
 #[cfg(target_os = "linux")]
 mod linux;
 mod listen;
+mod log_file;
 mod message;
+mod meter;
+mod note;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 mod private;
@@ -42,9 +45,10 @@ mod spool;
 mod stream;
 mod thread;
 mod tls;
+mod trace;
 mod watch;
 
-pub use access_log::{AccessLog, LogFormat};
+pub use access_log::{AccessLog, LogFormat, LogTemplate, TemplateError};
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
 pub use confine::{Confinement, CookieNames};
@@ -53,7 +57,9 @@ pub use files::{CacheRule, FileMemory, FileSettings, Files, clean_path};
 pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, Listeners, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
+pub use log_file::{LogFile, Rotation};
 pub use message::{Client, PeerCredentials, Request, Response, Scheme};
+pub use meter::{BOUNDS, ConnectionTotals, Histogram, Label, Meter, RouteTotals, Totals};
 pub use proxy::{
     Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work, ask,
 };
@@ -63,3 +69,4 @@ pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
 pub use tls::{CertificateFiles, Tls, TlsError};
+pub use trace::{FinishedTrace, Sampling, SpanId, Trace, TraceId, Tracer};

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Body, FieldBlock, Head};
+use crate::{Body, FieldBlock, Head, Trace};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -44,6 +44,8 @@ pub struct Client {
     /// The id of this request: letters, digits and `-`, at most 64 of them. Taken over from a
     /// trusted peer's `X-Request-Id`, else made here.
     pub request_id: Arc<str>,
+    /// Set when requests are traced.
+    pub trace: Option<Arc<Trace>>,
 }
 
 impl Client {

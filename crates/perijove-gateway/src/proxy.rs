@@ -24,7 +24,10 @@ pub use upstreams::{
     Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work,
 };
 
-use crate::{Client, Confinement, CookieNames, Head, Request, Response, Route, error::Fault};
+use crate::{
+    Client, Confinement, CookieNames, Head, Request, Response, Route, Trace,
+    error::{Fault, Kind},
+};
 
 use headers::{AnswerFields, Onward};
 use retry::{Failure, Retries};
@@ -77,6 +80,14 @@ impl Errand<'_> {
         }
     }
 
+    /// What is seen of a client's request; questions of our own are no part of it.
+    fn trace(&self) -> Option<&Trace> {
+        match self.rules {
+            Rules::Route(_) => self.client.trace.as_deref(),
+            Rules::Question(_) => None,
+        }
+    }
+
     fn confinement(&self) -> Option<&Confinement> {
         match self.rules {
             Rules::Route(route) => route.confinement.as_deref(),
@@ -120,15 +131,21 @@ fn send<'a>(
         let mut retries = None;
         let mut slot = match upstreams.take_now() {
             Some(slot) => slot,
-            None => Box::pin(upstreams.take()).await.map_err(unavailable)?,
+            None => Box::pin(waited(upstreams, errand.trace())).await?,
         };
         loop {
+            if let Some(trace) = errand.trace() {
+                trace.begin_upstream(&slot.member().upstream().address);
+            }
             let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
             let result = if is_native {
                 frames_client::exchange(&mut errand, slot).await
             } else {
                 Box::pin(http1::exchange(&mut errand, slot)).await
             };
+            if let Some(trace) = errand.trace() {
+                trace.end_upstream();
+            }
             slot = match result {
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(fault)) => return Err(*fault),
@@ -140,6 +157,18 @@ fn send<'a>(
             };
         }
     }
+}
+
+/// A place for a request that has to wait for one.
+async fn waited(upstreams: &Upstreams, trace: Option<&Trace>) -> Result<Slot, Fault> {
+    if let Some(trace) = trace {
+        trace.begin_queued();
+    }
+    let taken = upstreams.take().await;
+    if let Some(trace) = trace {
+        trace.end_queued();
+    }
+    taken.map_err(unavailable)
 }
 
 /// Another place for a request that was not sent because of `fault`.
@@ -160,10 +189,12 @@ async fn again(
 
 fn unavailable(reason: Unavailable) -> Fault {
     match reason {
-        Unavailable::LineFull => {
-            Fault::ours(503, "too many requests wait for a free upstream").retry_after(SOON * 2)
-        }
-        Unavailable::Late => Fault::ours(503, "no upstream became free in time").retry_after(SOON),
+        Unavailable::LineFull => Fault::ours(503, "too many requests wait for a free upstream")
+            .retry_after(SOON * 2)
+            .of_kind(Kind::LineFull),
+        Unavailable::Late => Fault::ours(503, "no upstream became free in time")
+            .retry_after(SOON)
+            .of_kind(Kind::LineLate),
     }
 }
 

@@ -8,8 +8,8 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
     Body, Client, Head, Pass, Question, Request, Response, Route, Service, ServiceRequest, Target,
-    Tunnel, Verdict, body, clock, connection::Door, error::Fault, private::keep_private, proxy,
-    routes::Found,
+    Tunnel, Verdict, body, clock, connection::Door, error::Fault, note::Note,
+    private::keep_private, proxy, routes::Found,
 };
 
 /// A body that a service reads is no longer than this.
@@ -41,7 +41,7 @@ pub(crate) struct Upgrade {
 }
 
 /// Answers a request. What needs no waiting is answered at once, without an allocation.
-pub(crate) fn handle(door: &Arc<Door>, mut request: Request) -> Handling {
+pub(crate) fn handle(door: &Arc<Door>, mut request: Request, note: &mut Note) -> Handling {
     if let Err(fault) = drop_our_fields(&mut request) {
         return Handling::Ready(Err(fault));
     }
@@ -49,6 +49,7 @@ pub(crate) fn handle(door: &Arc<Door>, mut request: Request) -> Handling {
         Ok(route) => route,
         Err(fault) => return Handling::Ready(Err(fault)),
     };
+    note.belongs_to(&route);
     if route.guard.is_none()
         && let Some(made) = at_once(&route, &request)
     {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Activity, Confinement, Files, Guard, Moved, Service, Spooling, Upstreams};
+use crate::{Activity, Confinement, Files, Guard, Label, Moved, Service, Spooling, Upstreams};
 
 /// What happens to the requests below one path of one host.
 #[derive(Clone, Debug)]
@@ -10,6 +10,8 @@ pub struct Route {
     pub target: Target,
     pub guard: Option<Arc<dyn Guard>>,
     pub activity: Arc<Activity>,
+    /// What its requests are counted as.
+    pub label: Label,
     pub limits: Limits,
     /// Which bodies are received as a whole before an upstream is asked.
     pub spooling: Option<Spooling>,
@@ -30,6 +32,7 @@ impl Route {
             target,
             guard: None,
             activity: Arc::default(),
+            label: Label::default(),
             limits: Limits::default(),
             spooling: None,
             upgrades: Upgrades::default(),

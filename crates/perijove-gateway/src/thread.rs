@@ -30,6 +30,7 @@ use crate::{
     crowd::{Crowd, Full, Seen},
     forwarded,
     listen::Name,
+    meter,
     stream::Socket,
     watch,
 };
@@ -290,6 +291,7 @@ impl Crew {
 
 impl Start {
     fn run(self) {
+        meter::take_seat(self.seat);
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         match runtime {

@@ -7,13 +7,15 @@ use crate::{Client, Head, clock, decimal::push_decimal};
 
 /// What a line tells.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
-    pub(super) head: &'a Head,
-    pub(super) client: &'a Client,
-    pub(super) status: u16,
+pub(crate) struct Facts<'a> {
+    pub(crate) head: &'a Head,
+    pub(crate) client: &'a Client,
+    pub(crate) status: u16,
     /// Of the body.
-    pub(super) bytes: u64,
-    pub(super) took: Duration,
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+    /// Until the answer began.
+    pub(crate) first: Option<Duration>,
 }
 
 /// Parameters of a query whose values open doors.
@@ -28,40 +30,82 @@ const SECRETS: [&[u8]; 8] = [
     b"signature",
 ];
 
-pub(super) fn push(out: &mut Vec<u8>, format: LogFormat, facts: &Facts<'_>) {
+pub(super) fn push(out: &mut Vec<u8>, format: &LogFormat, facts: &Facts<'_>) {
     match format {
         LogFormat::Text => push_text(out, facts),
-        LogFormat::Json => push_json(out, facts),
+        LogFormat::Common => push_common(out, facts),
+        LogFormat::Combined => push_combined(out, facts),
+        LogFormat::Json => return push_json(out, facts),
+        LogFormat::Template(template) => template.push(out, facts),
     }
+    out.push(b'\n');
 }
 
-fn push_text(out: &mut Vec<u8>, facts: &Facts<'_>) {
-    let Facts { head, client, status, bytes, took } = facts;
+/// Says in the log of the program that a request took long.
+pub(crate) fn tell_slow(facts: &Facts<'_>) {
+    let Facts { head, client, status, took, first, .. } = facts;
+    let mut target = Vec::new();
+    push_target(&mut target, head.target());
+    tracing::warn!(
+        request_id = &*client.request_id,
+        trace_id = client.trace.as_ref().map(|trace| tracing::field::display(trace.trace_id)),
+        method = head.method(),
+        target = %String::from_utf8_lossy(&target),
+        status,
+        milliseconds = milliseconds(*took),
+        first_byte = first.map(milliseconds),
+        "a slow request"
+    );
+}
+
+/// To a microsecond.
+fn milliseconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn push_common(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    let Facts { head, client, status, bytes, .. } = facts;
     push_address(out, client);
     out.extend_from_slice(b" - - [");
     clock::push_log_date(out);
     out.extend_from_slice(b"] \"");
-    push_escaped(out, head.method().as_bytes());
-    out.push(b' ');
-    push_target(out, head.target());
-    out.extend_from_slice(b" HTTP/");
-    out.extend_from_slice(version(head).as_bytes());
+    push_request_line(out, head);
     out.extend_from_slice(b"\" ");
     push_decimal(out, u64::from(*status));
     out.push(b' ');
     push_decimal(out, *bytes);
-    out.extend_from_slice(b" \"");
-    push_referer(out, head);
-    out.extend_from_slice(b"\" \"");
-    push_escaped(out, head.get("user-agent").unwrap_or(b"-"));
-    out.extend_from_slice(b"\" ");
-    push_milliseconds(out, *took);
-    out.push(b' ');
-    out.extend_from_slice(client.request_id.as_bytes());
-    out.push(b'\n');
 }
 
-fn push_address(out: &mut Vec<u8>, client: &Client) {
+pub(super) fn push_request_line(out: &mut Vec<u8>, head: &Head) {
+    push_escaped(out, head.method().as_bytes());
+    out.push(b' ');
+    push_target(out, head.target());
+    out.extend_from_slice(b" HTTP/");
+    out.extend_from_slice(head.version_text().as_bytes());
+}
+
+fn push_combined(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    push_common(out, facts);
+    out.extend_from_slice(b" \"");
+    push_referer(out, facts.head);
+    out.extend_from_slice(b"\" \"");
+    push_escaped(out, facts.head.get("user-agent").unwrap_or(b"-"));
+    out.push(b'"');
+}
+
+fn push_text(out: &mut Vec<u8>, facts: &Facts<'_>) {
+    push_combined(out, facts);
+    out.push(b' ');
+    push_milliseconds(out, facts.took);
+    out.extend_from_slice(b"ms ");
+    out.extend_from_slice(facts.client.request_id.as_bytes());
+    if let Some(trace) = &facts.client.trace {
+        // Writing to a vector does not fail.
+        drop(write!(out, " trace={}", trace.trace_id));
+    }
+}
+
+pub(super) fn push_address(out: &mut Vec<u8>, client: &Client) {
     match client.address.map(|address| address.ip().to_canonical()) {
         Some(IpAddr::V4(address)) => {
             for (at, octet) in address.octets().into_iter().enumerate() {
@@ -77,8 +121,8 @@ fn push_address(out: &mut Vec<u8>, client: &Client) {
     }
 }
 
-/// As in `1.500ms`.
-fn push_milliseconds(out: &mut Vec<u8>, took: Duration) {
+/// As in `1.500`.
+pub(super) fn push_milliseconds(out: &mut Vec<u8>, took: Duration) {
     let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     push_decimal(out, microseconds / 1000);
     out.push(b'.');
@@ -86,17 +130,16 @@ fn push_milliseconds(out: &mut Vec<u8>, took: Duration) {
     for digit in [rest / 100, rest / 10 % 10, rest % 10] {
         push_decimal(out, digit);
     }
-    out.extend_from_slice(b"ms");
 }
 
 fn push_json(out: &mut Vec<u8>, facts: &Facts<'_>) {
-    let Facts { head, client, status, bytes, took } = facts;
+    let Facts { head, client, status, bytes, took, first } = facts;
     let mut target = Vec::new();
     push_target(&mut target, head.target());
     let mut referer = Vec::new();
     push_referer(&mut referer, head);
     let text = |bytes: &[u8]| serde_json::Value::from(String::from_utf8_lossy(bytes));
-    let line = serde_json::json!({
+    let mut line = serde_json::json!({
         "time": iso_date(),
         "request_id": &*client.request_id,
         "client": client.address.map(|address| address.ip().to_canonical().to_string()),
@@ -104,31 +147,27 @@ fn push_json(out: &mut Vec<u8>, facts: &Facts<'_>) {
         "host": &*client.host,
         "method": head.method(),
         "target": text(&target),
-        "version": version(head),
+        "version": head.version_text(),
         "status": status,
         "bytes": bytes,
-        "milliseconds": (took.as_secs_f64() * 1e6).round() / 1e3,
+        "milliseconds": milliseconds(*took),
+        "first_byte": first.map(milliseconds),
         "referer": head.get("referer").map(|_| text(&referer)),
         "user_agent": head.get("user-agent").map(text),
     });
+    if let (Some(trace), Some(line)) = (&client.trace, line.as_object_mut()) {
+        line.insert("trace_id".to_owned(), trace.trace_id.to_string().into());
+    }
     drop(writeln!(out, "{line}"));
 }
 
-fn version(head: &Head) -> &'static str {
-    match head.version() {
-        0 => "1.0",
-        1 => "1.1",
-        _ => "2.0",
-    }
-}
-
 /// The address a page was reached from, which may hold secrets in its query too.
-fn push_referer(out: &mut Vec<u8>, head: &Head) {
+pub(super) fn push_referer(out: &mut Vec<u8>, head: &Head) {
     push_target(out, head.get("referer").unwrap_or(b"-"));
 }
 
 /// A target, the secrets in its query left out.
-fn push_target(out: &mut Vec<u8>, target: &[u8]) {
+pub(super) fn push_target(out: &mut Vec<u8>, target: &[u8]) {
     let Some(at) = memchr::memchr(b'?', target) else { return push_escaped(out, target) };
     let (path, query) = target.split_at(at);
     push_escaped(out, path);
@@ -145,7 +184,7 @@ fn push_target(out: &mut Vec<u8>, target: &[u8]) {
 }
 
 /// Bytes that could end the field or the line, or do something to a terminal, as `\x0a`.
-fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' if !matches!(byte, b'"' | b'\\'));
     if text.iter().all(is_plain) {
         return out.extend_from_slice(text);
@@ -160,7 +199,7 @@ fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 /// The time as `1994-11-06T08:49:37Z`.
-fn iso_date() -> Option<String> {
+pub(super) fn iso_date() -> Option<String> {
     let mut date = Vec::with_capacity(32);
     clock::push_log_date(&mut date);
     let date = std::str::from_utf8(&date).ok()?;
@@ -191,11 +230,13 @@ mod tests {
             port: 443,
             peer: None,
             request_id: Arc::from("5ca1ab1e"),
+            trace: None,
         };
         let took = Duration::from_micros(1500);
-        let facts = Facts { head: &head, client: &client, status: 200, bytes: 42, took };
+        let first = Some(Duration::from_micros(1250));
+        let facts = Facts { head: &head, client: &client, status: 200, bytes: 42, took, first };
         let mut out = Vec::new();
-        push(&mut out, format, &facts);
+        push(&mut out, &format, &facts);
         String::from_utf8(out).unwrap()
     }
 
@@ -209,6 +250,43 @@ mod tests {
             " \"GET /a?b=1&token=...&Code=...&c HTTP/1.1\" 200 42 \"http://r/?ticket=...\" \
              \"wget \\x22x\\x22 \\xe9\" 1.500ms 5ca1ab1e\n"
         );
+    }
+
+    #[test]
+    fn lines_of_other_servers() {
+        let line = |format| line(format, "/a", b"wget");
+        let check = |format, expected: &str| {
+            let line: String = line(format);
+            let (before, after) = (line.split_once('[').unwrap(), line.split_once(']').unwrap());
+            assert_eq!(format!("{}[]{}", before.0, after.1), expected);
+        };
+        let common = "203.0.113.9 - - [] \"GET /a HTTP/1.1\" 200 42";
+        check(LogFormat::Common, &format!("{common}\n"));
+        check(LogFormat::Combined, &format!("{common} \"http://r/?ticket=...\" \"wget\"\n"));
+    }
+
+    /// Programs read these: a name that changes is a change for them.
+    #[test]
+    fn the_fields_of_json_are_these() {
+        let text = line(LogFormat::Json, "/a?token=hush", b"wget");
+        let time = text.split('"').skip_while(|part| *part != "time").nth(2).unwrap().to_owned();
+        let text = text.replace(&time, "[time]").replace(',', ",\n");
+        insta::assert_snapshot!(text.trim_end(), @r#"
+        {"bytes":42,
+        "client":"203.0.113.9",
+        "first_byte":1.25,
+        "host":"site.example",
+        "method":"GET",
+        "milliseconds":1.5,
+        "referer":"http://r/?ticket=...",
+        "request_id":"5ca1ab1e",
+        "scheme":"https",
+        "status":200,
+        "target":"/a?token=...",
+        "time":"[time]",
+        "user_agent":"wget",
+        "version":"1.1"}
+        "#);
     }
 
     #[test]

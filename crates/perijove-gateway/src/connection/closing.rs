@@ -1,10 +1,10 @@
-//! The end of an exchange: the rest of the request, the line in the log, the end of the connection.
+//! The end of an exchange: the rest of the request, the end of the connection.
 
 use std::{future::poll_fn, pin::Pin, task::Poll, time::Duration};
 
 use tokio::io::AsyncWrite;
 
-use crate::{access_log::Entry, buffers, stream::Stream};
+use crate::{buffers, stream::Stream};
 
 use super::{http1::Connection, upload::Upload};
 
@@ -16,12 +16,6 @@ const DRAINED: usize = 256 << 10;
 const LINGER: Duration = Duration::from_secs(5);
 /// And how much of what it sends.
 const LINGERED: usize = 4 << 20;
-
-pub(super) fn log(entry: Option<Box<Entry>>, status: u16, bytes: u64) {
-    if let Some(entry) = entry {
-        entry.end(status, bytes);
-    }
-}
 
 /// Reads the rest of a body nobody wants, if that is quickly done; false when it is not, and the
 /// connection cannot be used again.

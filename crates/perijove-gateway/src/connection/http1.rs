@@ -17,11 +17,10 @@ use std::{
 use bytes::BytesMut;
 
 use crate::{
-    Head, HeadReader,
-    access_log::Entry,
-    buffers,
+    Head, HeadReader, buffers,
     error::Fault,
     forwarded::Peer,
+    note::Note,
     request::Upgrade,
     stream::Stream,
     watch::{self, Watch},
@@ -65,7 +64,7 @@ pub(super) enum Ended {
     Closed,
     /// Its first bytes say that it speaks HTTP/2.
     Http2,
-    Upgrade(Box<Upgrade>, Option<Box<Entry>>),
+    Upgrade(Box<Upgrade>, Box<Note>),
 }
 
 impl Connection {
@@ -107,7 +106,7 @@ impl Connection {
             match exchange::exchange(self, head).await {
                 After::Next => {}
                 After::Closed => break,
-                After::Upgrade(upgrade, entry) => return Ended::Upgrade(upgrade, entry),
+                After::Upgrade(upgrade, note) => return Ended::Upgrade(upgrade, note),
             }
         }
         closing::say_goodbye(&mut self.stream).await;

@@ -21,6 +21,8 @@ use crate::{
     Response,
     error::Fault,
     forwarded::{self, Peer},
+    meter::Spoken,
+    note::Note,
     request::{self, Answer, Handling},
     watch::{self, Watch},
 };
@@ -56,6 +58,7 @@ struct Streams {
 /// Serves a connection to its end. The time for the preface and the first head runs already.
 pub(super) async fn serve(connection: Connection) {
     let Connection { stream, buffer, watch, door, peer, .. } = connection;
+    let _open = door.open(Spoken::Http2);
     let head = door.rules.head;
     let active = AtomicUsize::new(0);
     let streams = Arc::new(Streams { door, peer: Mutex::new(peer), watch, active });
@@ -135,16 +138,16 @@ impl Service<http::Request<Incoming>> for Requests {
 async fn exchange(active: Active, request: http::Request<Incoming>) -> http::Response<Outbound> {
     let door = active.0.door.clone();
     let is_head = request.method() == http::Method::HEAD;
-    let request = match requests::read(&active.0, request) {
+    let mut request = match requests::read(&active.0, request) {
         Ok(request) => request,
         Err(fault) => {
             let answer = door.refuse(&fault, None, &forwarded::request_id());
-            return answer::begin(answer, is_head, active, None);
+            return answer::begin(answer, is_head, active, Note::default());
         }
     };
     let (head, request_id) = (request.head.clone(), request.client.request_id.clone());
-    let entry = door.entry(&head, &request.client);
-    let made = match request::handle(&door, request) {
+    let mut note = door.note(&head, &mut request.client);
+    let made = match request::handle(&door, request, &mut note) {
         Handling::Ready(made) => made,
         Handling::Waiting(work) => work.await,
     };
@@ -154,7 +157,8 @@ async fn exchange(active: Active, request: http::Request<Incoming>) -> http::Res
         Err(fault) => Err(fault),
     };
     let answer = answer.unwrap_or_else(|fault| door.refuse(&fault, Some(&head), &request_id));
-    answer::begin(answer, is_head, active, entry)
+    note.answer();
+    answer::begin(answer, is_head, active, note)
 }
 
 /// Runs streams on this thread, and ends those whose clients neither send nor take.

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    Activity, Body, Client, Head, Question, Route, Verdict, access_log::Entry, buffers,
+    Activity, Body, Client, Head, Question, Route, Verdict, buffers, meter::Spoken, note::Note,
     proxy::Farewell, request::Upgrade,
 };
 
@@ -24,7 +24,10 @@ use super::{
 
 /// Writes the head of the 101 and joins both sides, until they have ended, the guard says no, or
 /// the gateway stops.
-pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Option<Box<Entry>>) {
+pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, mut note: Note) {
+    let counted = connection.door.open(Spoken::Upgraded);
+    let rules = connection.door.rules.clone();
+    note.upgrade();
     let Upgrade { answer, tunnel, route, head, client, ask_again } = upgrade;
     let mut out = Outgoing::new();
     push_head(out.small(), &answer, &head, &connection.door);
@@ -35,7 +38,7 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
     connection.watch.disarm();
     drop(sending);
     if end.is_err() {
-        return closing::log(entry, closing::CLIENT_LEFT, 0);
+        return note.end(&rules, closing::CLIENT_LEFT, 0);
     }
     let leftover = Bytes::copy_from_slice(&connection.buffer);
     connection.buffer.clear();
@@ -52,7 +55,8 @@ pub(super) async fn join(mut connection: Connection, upgrade: Upgrade, entry: Op
     };
     tunnel.join(stream, leftover, route.limits.upgrade_silence, farewell).await;
     drop(open);
-    closing::log(entry, answer.status, 0);
+    drop(counted);
+    note.end(&rules, answer.status, 0);
 }
 
 fn push_head(out: &mut Vec<u8>, answer: &crate::Response, head: &Head, door: &Door) {

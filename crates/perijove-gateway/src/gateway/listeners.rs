@@ -97,7 +97,8 @@ impl Listeners {
         let rules = Arc::new(plan);
         let open = self.lock();
         let planned = listeners.into_iter().map(|listener| {
-            let Listener { name, address, routes, tls, strict_transport, is_logged } = listener;
+            let Listener { name, address, routes, tls, strict_transport, is_logged, is_traced } =
+                listener;
             let kept = open.iter().find(|open| open.name == name);
             let bound =
                 if kept.is_some() { None } else { Some(Bound::open(address, rules.backlog)?) };
@@ -106,7 +107,8 @@ impl Listeners {
                 routes,
                 tls,
                 strict_transport,
-                is_logged: is_logged && rules.access_log.is_some(),
+                is_logged,
+                is_traced,
                 port: at.map_or(0, Bound::port),
                 pages: pages.clone(),
                 rules: rules.clone(),

@@ -24,7 +24,10 @@ use super::{
     upload::Upload,
     upstreams::{Slot, Unavailable},
 };
-use crate::{Response, Scheme, error::Fault};
+use crate::{
+    Response, Scheme,
+    error::{Fault, Kind},
+};
 
 use answer::respond;
 use link::{Link, Refused, Ticket};
@@ -156,7 +159,8 @@ fn failure(ending: Ending) -> Failure {
     match ending {
         Ending::Lost { is_entered: false } => Failure::not_sent(lost()),
         Ending::Lost { is_entered: true } => {
-            Failure::last(Fault::upstream(502, "the worker ended amid the request"))
+            let fault = Fault::upstream(502, "the worker ended amid the request");
+            Failure::last(fault.of_kind(Kind::UpstreamLost))
         }
         Ending::Recalled(slot) => Failure::Recalled(slot),
         Ending::NotEntered => Failure::last(super::unavailable(Unavailable::Late)),
@@ -169,7 +173,7 @@ fn failure(ending: Ending) -> Failure {
 }
 
 fn lost() -> Fault {
-    Fault::upstream(502, "the connection to the worker was lost")
+    Fault::upstream(502, "the connection to the worker was lost").of_kind(Kind::UpstreamLost)
 }
 
 /// A short text on the stack.

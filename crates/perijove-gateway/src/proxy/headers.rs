@@ -20,6 +20,8 @@ enum Kind {
     Provenance,
     /// Between the gateway and who stands behind it.
     Ours,
+    /// Which trace a request belongs to (W3C Trace Context).
+    Trace,
     Host,
     Cookie,
     SetCookie,
@@ -32,7 +34,7 @@ enum Kind {
 /// client what only we may say.
 fn kind(name: &[u8]) -> Kind {
     use Kind::{
-        ContentLength, Cookie, DateOrServer, EndToEnd, HopByHop, Host, Provenance, SetCookie,
+        ContentLength, Cookie, DateOrServer, EndToEnd, HopByHop, Host, Provenance, SetCookie, Trace,
     };
     let is = |known: &[u8]| is_same(name, known);
     match name.len() {
@@ -47,6 +49,8 @@ fn kind(name: &[u8]) -> Kind {
         9 if is(b"forwarded") || is(b"x-real-ip") => Provenance,
         10 if is(b"connection") || is(b"keep-alive") => HopByHop,
         10 if is(b"set-cookie") => SetCookie,
+        10 if is(b"tracestate") => Trace,
+        11 if is(b"traceparent") => Trace,
         12 if is(b"x-request-id") => Provenance,
         14 if is(b"content-length") => ContentLength,
         14 if is(b"http2-settings") => HopByHop,

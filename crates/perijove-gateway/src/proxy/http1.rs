@@ -24,7 +24,11 @@ use super::{
     upload::Upload,
     upstreams::Slot,
 };
-use crate::{Body, FieldBlock, Response, error::Fault, stream::Socket};
+use crate::{
+    Body, FieldBlock, Response,
+    error::{Fault, Kind},
+    stream::Socket,
+};
 
 use answer::AnswerHead;
 use answer::Framing;
@@ -90,7 +94,7 @@ async fn attempt(
             return answered;
         }
         if failed.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(Attempt::Failed(Fault::upstream(502, "the upstream is gone"))));
+            return Poll::Ready(Err(Attempt::Failed(gone())));
         }
         ready!(talk.poll_late(errand, timer.as_mut(), context));
         Poll::Ready(Err(Attempt::Failed(late())))
@@ -227,7 +231,8 @@ impl Talk {
     /// The connection ended before the head of an answer was complete.
     fn cut_off(&mut self, error: Option<io::Error>) -> Attempt {
         let is_written = self.sending.written() > 0;
-        let mut fault = Fault::upstream(502, "the upstream ended the connection without an answer");
+        let mut fault = Fault::upstream(502, "the upstream ended the connection without an answer")
+            .of_kind(Kind::UpstreamLost);
         if let Some(error) = self.broken.take().or(error) {
             fault = fault.because(error);
         }
@@ -281,7 +286,12 @@ pub(super) fn unreachable(slot: &Slot, error: io::Error) -> Fault {
     let address = &slot.member().upstream().address;
     let status = if error.kind() == io::ErrorKind::TimedOut { 504 } else { 502 };
     Fault::upstream(status, format!("could not connect to the upstream at {address}"))
+        .of_kind(Kind::UpstreamUnreachable)
         .because(error)
+}
+
+fn gone() -> Fault {
+    Fault::upstream(502, "the upstream is gone").of_kind(Kind::UpstreamLost)
 }
 
 pub(super) fn late() -> Fault {

@@ -96,6 +96,7 @@ fn request(method: &str, target: &str, fields: &[(&str, &str)], body: Body) -> R
             port: 80,
             peer: None,
             request_id: "r-1".into(),
+            trace: None,
         },
     }
 }

@@ -12,13 +12,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
-use crate::{CookieNames, Secret};
+use crate::{CookieNames, Histogram, Secret, meter::Times};
 
 use line::Line;
 pub(crate) use member::{Member, Slot};
@@ -36,6 +36,8 @@ pub struct Upstreams {
     line: Line,
     /// They work on many requests at once, so that a body may come slowly.
     takes_streams: AtomicBool,
+    /// How long requests waited in line.
+    waits: Times,
     /// Of the cookies that its answers set on their origin.
     cookies: Arc<CookieNames>,
     this: Weak<Self>,
@@ -103,6 +105,19 @@ pub struct Work {
     pub upgraded: usize,
 }
 
+/// A request in line; notes how long it was there, also when its client has left.
+struct Waiting<'a> {
+    since: Instant,
+    waits: &'a Times,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let waited = self.since.elapsed().as_micros();
+        self.waits.record_shared(u64::try_from(waited).unwrap_or(u64::MAX));
+    }
+}
+
 /// Names one upstream of one set; never used twice while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct UpstreamId(pub(crate) u64);
@@ -121,6 +136,7 @@ impl Upstreams {
         Arc::new_cyclic(|this| Self {
             line: Line::new(settings.queue),
             settings: ArcSwap::from_pointee(settings),
+            waits: Times::default(),
             members: ArcSwap::default(),
             leaving: Mutex::default(),
             takes_streams: AtomicBool::new(false),
@@ -229,6 +245,11 @@ impl Upstreams {
         self.takes_streams.load(Ordering::Relaxed)
     }
 
+    /// How long requests have waited in line, those that gave up included, since the start.
+    pub fn waits(&self) -> Histogram {
+        self.waits.snapshot()
+    }
+
     /// The names of the cookies that answers of these upstreams have set, where they are not
     /// confined: what a [`Confinement`](crate::Confinement) on the same origin stands beside.
     pub fn cookie_names(&self) -> &Arc<CookieNames> {
@@ -250,6 +271,7 @@ impl Upstreams {
             return Ok(slot);
         }
         let ticket = self.line.join().ok_or(Unavailable::LineFull)?;
+        let _waiting = Waiting { since: Instant::now(), waits: &self.waits };
         // One may have become free between the look above and the place in line.
         self.serve_line();
         timeout(self.settings().wait, ticket).await.map_err(|_| Unavailable::Late)

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn logged(site: Site, path: &Path, format: LogFormat) -> Running {
-    let log = AccessLog::to_file(format, path).unwrap();
+    let log = AccessLog::to_file(format, path, None).unwrap();
     site.with(|plan| plan.access_log = Some(log)).start()
 }
 
@@ -84,7 +84,7 @@ async fn a_client_that_left_is_told_apart() {
 async fn a_file_that_was_moved_away_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("access.log");
-    let log = AccessLog::to_file(LogFormat::Text, &path).unwrap();
+    let log = AccessLog::to_file(LogFormat::Text, &path, None).unwrap();
     let plan_log = log.clone();
     let site = Site::new().says("/", "x").with(|plan| plan.access_log = Some(plan_log)).start();
     site.connect().await.get("/1").await;

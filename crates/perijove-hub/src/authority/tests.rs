@@ -73,6 +73,7 @@ pub(super) fn client() -> Client {
         port: 443,
         peer: None,
         request_id: "1".into(),
+        trace: None,
     }
 }
 

@@ -309,6 +309,7 @@ fn request(
             port: 0,
             peer: None,
             request_id: "1".into(),
+            trace: None,
         },
         subject: subject.map(Into::into),
     }

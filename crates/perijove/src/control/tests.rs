@@ -24,6 +24,7 @@ fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
             port: 0,
             peer: None,
             request_id: "1".into(),
+            trace: None,
         },
         subject: None,
     }

@@ -39,7 +39,7 @@ pub(super) fn access_log(plan: &Plan) -> Result<Option<AccessLog>, Failure> {
     };
     let log = match &plan.access_file {
         Some(file) => {
-            AccessLog::to_file(format, file).map_err(|error| failing::file(file, error))?
+            AccessLog::to_file(format, file, None).map_err(|error| failing::file(file, error))?
         }
         None => AccessLog::to_stderr(format).map_err(|error| Failure::new(Kind::Other, error))?,
     };
@@ -80,6 +80,9 @@ impl Open<'_> {
             trusts_unix_peers: plan.trusts_unix_peers,
             error_pages: plan.site.error_pages.clone(),
             access_log: self.access_log.clone(),
+            slow: None,
+            meter: None,
+            tracer: None,
         };
         Gateway::bind(wanted).map_err(failing::bind)
     }
@@ -97,6 +100,7 @@ impl Open<'_> {
         let address = ListenAddress::Unix { path, mode: CONTROL_SOCKET };
         let mut control = Listener::new(address, self.control.clone());
         control.is_logged = false;
+        control.is_traced = false;
         listeners.push(control);
         listeners
     }

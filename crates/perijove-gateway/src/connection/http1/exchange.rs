@@ -7,11 +7,10 @@ use std::{
 };
 
 use crate::{
-    BodyError, Head, Request, Response,
-    access_log::Entry,
-    buffers,
+    BodyError, Head, Request, Response, buffers,
     error::Fault,
     forwarded,
+    note::Note,
     request::{self, Answer, Handling, Upgrade, Work},
     watch,
 };
@@ -32,21 +31,21 @@ use super::{
 pub(super) enum After {
     Next,
     Closed,
-    Upgrade(Box<Upgrade>, Option<Box<Entry>>),
+    Upgrade(Box<Upgrade>, Box<Note>),
 }
 
 pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
     let (body, mut upload) = upload::begin(&head, &mut connection.buffer, &connection.door.rules);
-    let client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
-    let entry = connection.door.entry(&head, &client);
+    let mut client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
+    let mut note = connection.door.note(&head, &mut client);
     let request_id = client.request_id.clone();
     let request = Request { head: head.clone(), body, client };
-    let made = match request::handle(&connection.door, request) {
+    let made = match request::handle(&connection.door, request, &mut note) {
         Handling::Ready(made) => made,
         Handling::Waiting(mut work) => {
             let made = poll_fn(|context| connection.poll_work(&mut work, &mut upload, context));
             let Some(made) = made.await else {
-                closing::log(entry, closing::CLIENT_LEFT, 0);
+                note.end(&connection.door.rules, closing::CLIENT_LEFT, 0);
                 return After::Closed;
             };
             made
@@ -55,7 +54,7 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
     let (answer, is_last) = match made {
         Ok(Answer::Response(answer)) => (answer, false),
         Ok(Answer::Upgrade(upgrade)) => match upload {
-            None => return After::Upgrade(upgrade, entry),
+            None => return After::Upgrade(upgrade, Box::new(note)),
             // What follows would be taken for the other protocol's.
             Some(_) => {
                 (connection.door.refuse(&upgrade_with_body(), Some(&head), &request_id), true)
@@ -63,10 +62,12 @@ pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
         },
         Err(fault) => (connection.door.refuse(&fault, Some(&head), &request_id), fault.closes),
     };
+    note.answer();
     let mut reply = Reply::begin(connection, Some(&head), answer, (is_last, upload.as_mut()));
     let end = poll_fn(|context| reply.sending.poll(connection, &mut upload, context)).await;
     connection.watch.disarm();
-    reply.log(entry, end);
+    let status = if end == Err(Cut::Client) { closing::CLIENT_LEFT } else { reply.status };
+    note.end(&connection.door.rules, status, reply.sending.bytes());
     if end.is_err() {
         return After::Closed;
     }
@@ -138,11 +139,6 @@ impl Reply {
         push_head(out.small(), &answer, head, &connection.door, (wire, is_last));
         let sending = Sending::begin(out, (answer.body, wire), &connection.stream);
         Self { sending, status: answer.status, is_last }
-    }
-
-    fn log(&self, entry: Option<Box<Entry>>, end: Result<(), Cut>) {
-        let status = if end == Err(Cut::Client) { closing::CLIENT_LEFT } else { self.status };
-        closing::log(entry, status, self.sending.bytes());
     }
 }
 

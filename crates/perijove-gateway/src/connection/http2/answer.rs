@@ -11,10 +11,10 @@ use hyper::body::{Frame, SizeHint};
 
 use crate::{
     Body, BodyError, Response, Source,
-    access_log::Entry,
     body::FileSource,
     clock,
     connection::{closing, pace::Pace},
+    note::Note,
 };
 
 use super::{Active, STALL};
@@ -35,9 +35,9 @@ pub(super) struct Outbound {
     last: usize,
     status: u16,
     pace: Pace,
-    entry: Option<Box<Entry>>,
+    note: Note,
     is_over: bool,
-    _active: Active,
+    active: Active,
 }
 
 enum Kind {
@@ -50,7 +50,7 @@ pub(super) fn begin(
     answer: Response,
     is_head: bool,
     active: Active,
-    entry: Option<Box<Entry>>,
+    note: Note,
 ) -> http::Response<Outbound> {
     let Response { status, fields, body } = answer;
     let has_body = !is_head && !matches!(status, 204 | 304);
@@ -93,18 +93,8 @@ pub(super) fn begin(
     let left = if has_body { length } else { Some(0) };
     let pace = Pace::of_answer(&door.rules);
     let is_over = left == Some(0);
-    let outbound = Outbound {
-        body,
-        next: None,
-        left,
-        sent: 0,
-        last: 0,
-        status,
-        pace,
-        entry,
-        is_over,
-        _active: active,
-    };
+    let outbound =
+        Outbound { body, next: None, left, sent: 0, last: 0, status, pace, note, is_over, active };
     response.map(|()| outbound)
 }
 
@@ -190,6 +180,7 @@ impl hyper::body::Body for Outbound {
 impl Drop for Outbound {
     fn drop(&mut self) {
         let status = if self.is_over { self.status } else { closing::CLIENT_LEFT };
-        closing::log(self.entry.take(), status, self.sent);
+        let rules = &self.active.0.door.rules;
+        std::mem::take(&mut self.note).end(rules, status, self.sent);
     }
 }

@@ -37,6 +37,7 @@ impl Onward<'_> {
             let is_dropped = match kind {
                 Kind::HopByHop | Kind::Provenance | Kind::ContentLength => true,
                 Kind::Ours => !self.is_question,
+                Kind::Trace => self.is_retold(name),
                 _ => has_named && kind != Kind::Host && self.is_named(name),
             };
             if is_dropped || self.is_replaced(name) {
@@ -52,6 +53,9 @@ impl Onward<'_> {
                 Kind::Cookie => self.emit_confined(name, value, &mut emit),
                 _ => emit(name, value),
             }
+        }
+        if let Some(trace) = &self.client.trace {
+            emit(b"traceparent", trace.onward().as_bytes());
         }
         for (name, value) in self.rewrite.iter().flat_map(|rewrite| rewrite.set.iter()) {
             emit(name.as_bytes(), value.reveal().as_bytes());
@@ -89,6 +93,12 @@ impl Onward<'_> {
             Some(Some(kept)) => emit(name, &kept),
             Some(None) => {}
         }
+    }
+
+    /// Whether what a client says of its trace is ours to say: its parent always, and what others
+    /// noted beside it when that parent was no good.
+    fn is_retold(&self, name: &[u8]) -> bool {
+        self.client.trace.as_ref().is_some_and(|trace| trace.parent.is_none() || name.len() == 11)
     }
 
     /// Whether a Connection field says that this one ends here.

@@ -14,6 +14,7 @@ fn client(address: Option<&str>) -> Client {
         port: 8000,
         peer: None,
         request_id: "r-1".into(),
+        trace: None,
     }
 }
 
