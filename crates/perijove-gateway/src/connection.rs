@@ -60,7 +60,7 @@ impl Door {
     /// The answer for a fault, and a word to the log.
     pub(crate) fn refuse(&self, fault: &Fault, head: Option<&Head>, request_id: &str) -> Response {
         fault.log(request_id);
-        if let Some(meter) = &self.rules.meter {
+        if let Some(meter) = self.rules.meter.as_ref().filter(|_| self.is_logged) {
             meter.fault(fault);
         }
         self.pages.answer(fault, head, request_id)
@@ -81,7 +81,7 @@ impl Door {
 
     /// Counts a connection for as long as this is spoken on it.
     fn open(&self, spoken: Spoken) -> Option<Open> {
-        self.rules.meter.as_ref().map(|meter| meter.open(spoken))
+        self.rules.meter.as_ref().filter(|_| self.is_logged).map(|meter| meter.open(spoken))
     }
 }
 

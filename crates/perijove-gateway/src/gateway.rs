@@ -98,7 +98,7 @@ pub struct Listener {
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
     /// For this long browsers are to come by HTTPS only; told in answers over HTTPS.
     pub strict_transport: Option<Duration>,
-    /// Whether requests here stand in the access log, and are told when they are slow.
+    /// Whether requests here stand in the access log, are counted, and told when they are slow.
     pub is_logged: bool,
     /// Whether requests here are traced.
     pub is_traced: bool,

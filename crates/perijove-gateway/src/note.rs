@@ -24,6 +24,7 @@ pub(crate) struct Note {
     /// Bytes that the request's body was said to have.
     received: u64,
     is_upgrade: bool,
+    is_counted: bool,
     /// For those who want more than numbers.
     subject: Option<Box<Subject>>,
 }
@@ -48,7 +49,9 @@ impl Note {
         }
         let is_traced = client.trace.as_ref().is_some_and(|trace| trace.is_sampled);
         let is_told = is_logged || is_traced || (door.is_logged && rules.slow.is_some());
-        if !is_told && rules.meter.is_none() {
+        // Those who watch and those who command are no visitors.
+        let is_counted = door.is_logged && rules.meter.is_some();
+        if !is_told && !is_counted {
             return Self::default();
         }
         let subject = is_told
@@ -61,6 +64,7 @@ impl Note {
             began: Some(Instant::now()),
             method: Method::of(head.method()),
             received,
+            is_counted,
             subject,
             ..Self::default()
         }
@@ -89,7 +93,7 @@ impl Note {
         let Some(began) = self.began else { return };
         let whole = began.elapsed();
         let first = self.first.map(|first| first.duration_since(began));
-        if let Some(meter) = &rules.meter {
+        if let Some(meter) = rules.meter.as_ref().filter(|_| self.is_counted) {
             meter.record(&Ended {
                 label: self.label,
                 method: self.method,

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 
-use crate::{Route, Target};
+use crate::{Label, Route, Target};
 use hosts::Hosts;
 use tree::Tree;
 
@@ -16,6 +16,8 @@ use tree::Tree;
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
     table: Arc<ArcSwap<Table>>,
+    /// What routes below a path are counted as when they say nothing themselves.
+    labels: Arc<ArcSwap<Vec<(String, Label)>>>,
 }
 
 /// What was inserted, and the same arranged for finding.
@@ -52,13 +54,30 @@ impl Routes {
         Self::default()
     }
 
+    /// Routes that are inserted below a path from now on are counted as this, unless they say
+    /// themselves as what.
+    pub fn count_below(&self, prefix: &str, label: Label) {
+        self.labels.rcu(|labels| {
+            let mut labels = Vec::clone(labels);
+            labels.retain(|(known, _)| known != prefix);
+            labels.push((prefix.to_owned(), label));
+            labels
+        });
+    }
+
     /// Adds or replaces the route for a path prefix of a host, or of every host. `*.example.com` is
     /// every host below `example.com`, as far as there is no nearer one.
     ///
     /// A prefix with a slash at its end matches all that begins with it; one without matches
     /// itself and what follows after a slash, so that `/app` does not match `/apple`. Prefixes and
     /// paths are compared with their percent-encoding taken off.
-    pub fn insert(&self, host: Option<&str>, prefix: &str, route: Route) {
+    pub fn insert(&self, host: Option<&str>, prefix: &str, mut route: Route) {
+        if route.label == Label::default()
+            && let Some((_, label)) =
+                self.labels.load().iter().find(|(below, _)| prefix.starts_with(below))
+        {
+            route.label = *label;
+        }
         let key = Key { host: host.map(str::to_ascii_lowercase), prefix: prefix.to_owned() };
         let route = Arc::new(route);
         self.table.rcu(|table| {

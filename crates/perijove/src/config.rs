@@ -9,17 +9,21 @@ pub(crate) mod entry;
 mod explain;
 mod files;
 pub(crate) mod layers;
+mod log;
 mod mistakes;
+mod operations;
 pub(crate) mod plan;
 mod read;
 mod site;
 mod text;
 mod units;
 
-pub use edge::{AccessLog, Limits, Log, LogFormat, LogLevel, Route, Tls};
+pub use edge::{Limits, Route, Tls};
 pub use files::{CacheRule, Static};
+pub use log::{AccessLog, Log, LogFormat, LogLevel, Rotate};
 pub(crate) use mistakes::Mistake;
 pub use mistakes::Mistakes;
+pub use operations::{Metrics, Traces};
 pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Rollout, Site};
 pub use units::{Period, Size};
@@ -48,6 +52,8 @@ pub struct Config {
     /// Threads that carry traffic. Without it as many as there are processors.
     pub threads: Option<usize>,
     pub log: Log,
+    pub metrics: Metrics,
+    pub traces: Option<Traces>,
     pub limits: Limits,
     pub tls: Option<Tls>,
     pub site: Site,
@@ -65,6 +71,8 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             threads: None,
             log: Log::default(),
+            metrics: Metrics::default(),
+            traces: None,
             limits: Limits::default(),
             tls: None,
             site: Site::default(),

@@ -17,6 +17,7 @@ mod portable;
 mod signals;
 mod site;
 mod terminal;
+mod usage;
 
 #[cfg(target_os = "linux")]
 use linux as system;

@@ -4,7 +4,10 @@ use std::{
     fs,
     os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd},
     path::Path,
+    time::Duration,
 };
+
+use crate::usage::Usage;
 
 /// The process that listens on a TCP port, as `name (process 7)`, where it may be known.
 pub(crate) fn holder_of(port: u16) -> Option<String> {
@@ -81,6 +84,23 @@ fn take(number: RawFd) -> Option<OwnedFd> {
     // Children must not inherit it.
     rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).ok()?;
     Some(descriptor)
+}
+
+/// What this process uses.
+pub(crate) fn own_usage() -> Option<Usage> {
+    use rustix::process::{Resource, getrlimit};
+    use rustix::time::{ClockId, clock_gettime};
+    let pages: u64 =
+        fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse().ok()?;
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    let nanoseconds = u32::try_from(cpu.tv_nsec).unwrap_or_default();
+    Some(Usage {
+        cpu: Duration::new(cpu.tv_sec.unsigned_abs(), nanoseconds),
+        resident: pages * rustix::param::page_size() as u64,
+        // The one that looks is counted too.
+        descriptors: fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64,
+        most_descriptors: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
+    })
 }
 
 #[cfg(test)]

@@ -1,36 +1,135 @@
-//! Where the program's own log goes: standard error, as text for people or JSON for machines.
+//! Where the program's own log goes, and what the site's processes print: standard error or files,
+//! as text for people or JSON for machines.
 
-use std::io::IsTerminal;
-
-use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{
-    Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+use std::{
+    io::{self, IsTerminal, Write},
+    path::Path,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use crate::config::{LogFormat, LogLevel};
+use perijove_gateway::{LogFile, Rotation};
+use thiserror::Error;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::Targets,
+    fmt::{self, MakeWriter},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
-/// Sends the log of the whole program to standard error. A second call changes nothing.
-pub(crate) fn start(format: LogFormat, level: LogLevel) {
+use crate::{
+    config::{
+        Log, LogFormat, LogLevel,
+        plan::{LogFiles, log::rotation},
+    },
+    failure::{Failure, Kind},
+};
+
+/// What the site's processes print, by its name in the log.
+const OUTPUT: &str = "perijove::output";
+
+/// The files of this process, to be opened again when somebody has moved them away.
+static FILES: OnceLock<Vec<Shared>> = OnceLock::new();
+
+/// A log file cannot be used.
+#[derive(Debug, Error)]
+#[error("the log cannot be written to {path}")]
+struct FileError {
+    path: String,
+    source: io::Error,
+}
+
+/// Sends the log of the whole program where it is to go. A second call changes nothing.
+pub(crate) fn start(log: &Log, files: &LogFiles) -> Result<(), Failure> {
+    let open =
+        |path: &Option<_>| path.as_deref().map(|p| Shared::open(p, rotation(log))).transpose();
+    let (program, site) = (open(&files.program)?, open(&files.site)?);
     let quiet = Targets::new()
-        .with_default(LevelFilter::from(level))
+        .with_default(LevelFilter::from(log.level))
         // What libraries tell below a warning is about themselves, not about the site.
         .with_targets(
             ["hyper", "h2", "rustls", "mio", "tokio"].map(|name| (name, LevelFilter::WARN)),
         );
-    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        LogFormat::Text => Box::new(
-            fmt::layer()
-                .with_writer(std::io::stderr)
-                .with_ansi(is_coloured(std::io::stderr().is_terminal()))
-                .with_target(false)
-                .with_filter(quiet),
-        ),
-        LogFormat::Json => Box::new(
-            fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_filter(quiet),
-        ),
+    let mut layers = Vec::new();
+    if let Some(file) = site.clone() {
+        let all = Targets::new().with_target(OUTPUT, LevelFilter::TRACE);
+        layers.push(lines(log.format, file, false).with_filter(all).boxed());
+    }
+    let ours = if site.is_some() { quiet.with_target(OUTPUT, LevelFilter::OFF) } else { quiet };
+    let of_program = match program.clone() {
+        Some(file) => lines(log.format, file, false),
+        None => lines(log.format, io::stderr, is_coloured(io::stderr().is_terminal())),
     };
+    layers.push(of_program.with_filter(ours).boxed());
+    FILES.get_or_init(|| program.into_iter().chain(site).collect());
+    let subscriber = tracing_subscriber::registry().with(layers);
     // An error means that a log was started before: tests in one process do that.
-    drop(tracing_subscriber::registry().with(lines).try_init());
+    drop(subscriber.try_init());
+    Ok(())
+}
+
+/// Opens the files again.
+pub(crate) fn reopen() {
+    for file in FILES.get().into_iter().flatten() {
+        if let Err(error) = file.lock().reopen() {
+            tracing::warn!(%error, "could not open a log again, writing to the old file");
+        }
+    }
+}
+
+type Lines = Box<dyn Layer<Registry> + Send + Sync>;
+
+fn lines<W>(format: LogFormat, writer: W, is_coloured: bool) -> Lines
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    match format {
+        LogFormat::Text => {
+            Box::new(fmt::layer().with_writer(writer).with_ansi(is_coloured).with_target(false))
+        }
+        LogFormat::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(writer)),
+    }
+}
+
+/// A log file that all threads write to, one line at a time.
+#[derive(Clone, Debug)]
+struct Shared {
+    file: Arc<Mutex<LogFile>>,
+}
+
+impl Shared {
+    fn open(path: &Path, rotation: Option<Rotation>) -> Result<Self, Failure> {
+        let file = LogFile::open(path, rotation).map_err(|source| {
+            let error = FileError { path: path.display().to_string(), source };
+            Failure::new(Kind::Unavailable, error)
+                .hint("does its folder exist, and may it be used?")
+        })?;
+        Ok(Self { file: Arc::new(Mutex::new(file)) })
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, LogFile> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Write for Shared {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.lock().append(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Shared {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
 }
 
 /// Whether what is written there may be coloured (<https://no-color.org>).

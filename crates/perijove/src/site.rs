@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{AccessLog, Gateway, Routes, Tls, UpstreamId, Upstreams};
+use perijove_gateway::{AccessLog, Gateway, Meter, Routes, Tls, UpstreamId, Upstreams};
 use perijove_hub::Hub;
 use tokio::{runtime, sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -39,11 +39,13 @@ mod application;
 mod descriptors;
 mod edge;
 mod failing;
+mod metrics;
 mod redirect;
 mod reload;
 mod routes;
 mod rules;
 mod status;
+mod traces;
 
 use application::Applications;
 use status::Board;
@@ -72,7 +74,7 @@ impl Source {
 /// Serves until somebody stops it. `farewell` is told after the addresses.
 pub(crate) fn serve(source: Source, farewell: &[&str]) -> Result<ExitCode, Failure> {
     let plan = source.plan()?;
-    logging::start(plan.log.format, plan.log.level);
+    logging::start(&plan.log, &plan.log_files)?;
     // One thread, the main one: children are forked from it, and they end with it. What carries
     // traffic are the gateway's own threads.
     let runtime = runtime::Builder::new_current_thread()
@@ -98,7 +100,7 @@ async fn run(source: Source, plan: Plan, farewell: &[&str]) -> Result<ExitCode, 
     };
     let (mut site, gateway) = started;
     let (stop, now) = (CancellationToken::new(), CancellationToken::new());
-    site.board.tell_addresses(edge::public(&gateway.addresses()));
+    site.board.tell_addresses(edge::told(&site.plan, gateway.addresses()));
     let addresses = site.board.addresses();
     let mut edge = tracker.spawn(gateway.run(stop.clone(), now.clone()));
     announce(&addresses, farewell);
@@ -177,6 +179,7 @@ struct Site {
     hub: Option<Arc<Hub>>,
     tls: Option<Arc<Tls>>,
     access_log: Option<AccessLog>,
+    meter: Option<Arc<Meter>>,
     board: Arc<Board>,
     /// Ends what runs beside the requests.
     stop: CancellationToken,
@@ -199,6 +202,9 @@ impl Site {
         let access_log = edge::access_log(&plan)?;
         let routes = Routes::new();
         let (control_routes, redirecting) = (Routes::new(), Routes::new());
+        let metrics_routes = Routes::new();
+        let meter = plan.metrics.as_ref().map(|_| Meter::new(plan.threads));
+        let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker));
         let open = edge::Open {
             plan: &plan,
             environment: &source.environment,
@@ -207,20 +213,36 @@ impl Site {
             redirecting: &redirecting,
             tls: tls.as_deref(),
             access_log: access_log.clone(),
+            metrics: &metrics_routes,
+            meter: meter.clone(),
+            tracer: tracer.clone(),
         };
         let gateway = open.bind()?;
         redirect::fill(&redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
+        metrics::name_notebooks(&plan, &routes, meter.as_deref());
         let hub = open_hub(&source, &plan, &routes, upstreams.clone()).await?;
         let board = Arc::new(Board::new(&plan, upstreams.clone()));
         let notebooks = hub.as_ref().map(|hub| hub.service());
+        if let Some(meter) = &meter {
+            let sources = metrics::Sources {
+                meter: meter.clone(),
+                board: board.clone(),
+                notebooks: notebooks.clone(),
+                tracer,
+            };
+            metrics::serve_on(&metrics_routes, sources);
+        }
         let told = Arc::clone(&board);
         let status = Arc::new(move || told.tell());
         Control::new(secret, intents, status, notebooks).serve_on(&control_routes);
         let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
         board.watch(&applications);
         routes.serve_only(plan.site.hosts.as_deref());
-        let placed = routes::place(&routes, routes::all(&plan, upstreams.as_ref(), &applications));
+        let placed = routes::place(
+            &routes,
+            routes::all(&plan, upstreams.as_ref(), &applications, meter.as_deref()),
+        );
         let site = Self {
             source,
             plan,
@@ -232,6 +254,7 @@ impl Site {
             hub,
             tls,
             access_log,
+            meter,
             board,
             stop: CancellationToken::new(),
             tracker: tracker.clone(),
@@ -263,7 +286,10 @@ impl Site {
             };
             match intent {
                 Intent::Stop | Intent::StopNow => return,
-                Intent::ReopenLogs => self.access_log.iter().for_each(AccessLog::reopen),
+                Intent::ReopenLogs => {
+                    self.access_log.iter().for_each(AccessLog::reopen);
+                    logging::reopen();
+                }
                 Intent::Reload(asked) => {
                     let reloaded = tokio::select! {
                         reloaded = self.reload(asked.as_ref()) => reloaded,

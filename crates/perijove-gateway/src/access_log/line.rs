@@ -50,7 +50,8 @@ pub(crate) fn tell_slow(facts: &Facts<'_>) {
         request_id = &*client.request_id,
         trace_id = client.trace.as_ref().map(|trace| tracing::field::display(trace.trace_id)),
         method = head.method(),
-        target = %String::from_utf8_lossy(&target),
+        // The log calls something else its target.
+        url = %String::from_utf8_lossy(&target),
         status,
         milliseconds = milliseconds(*took),
         first_byte = first.map(milliseconds),

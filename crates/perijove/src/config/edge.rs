@@ -1,52 +1,10 @@
-//! Settings of the edge: logs, limits, certificates, routes to programs elsewhere.
+//! Settings of the edge: limits, certificates, routes to programs elsewhere.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use super::{CacheRule, Driver, Interface, Period, Size};
-
-/// What is told, and how.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Log {
-    /// `text` for people, `json` for machines.
-    pub format: LogFormat,
-    /// The least that is told: `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: LogLevel,
-    /// The line for each request: `text`, `json` or `off`.
-    pub access: AccessLog,
-    /// A file for those lines, opened again on SIGUSR1. Without it they go to standard error.
-    pub access_file: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogFormat {
-    #[default]
-    Text,
-    Json,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum LogLevel {
-    Error,
-    Warn,
-    #[default]
-    Info,
-    Debug,
-    Trace,
-}
-
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "kebab-case")]
-pub enum AccessLog {
-    #[default]
-    Text,
-    Json,
-    Off,
-}
 
 /// Limits of what clients may do.
 #[derive(Clone, Debug, Deserialize, PartialEq)]

@@ -9,7 +9,7 @@ use std::{
 use perijove_apps::package::PackageError;
 
 use super::{
-    AccessLog, Config, Limits, Log, Mistake, Mistakes,
+    Config, Limits, Log, Mistake, Mistakes,
     entry::{Entry, Origin, Segment},
     layers::{self, Environment, Flags, Layers},
 };
@@ -19,14 +19,18 @@ mod application;
 mod edge;
 mod files;
 mod life;
+pub(crate) mod log;
 mod notebook;
 mod site;
+mod traces;
 
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
 pub(crate) use files::StaticPlan;
 pub(crate) use life::Life;
+pub(crate) use log::LogFiles;
 pub(crate) use site::{SitePlan, SiteTarget};
+pub(crate) use traces::TracesPlan;
 
 /// What is to run.
 #[derive(Clone, Debug)]
@@ -40,8 +44,10 @@ pub(crate) struct Plan {
     pub(crate) trusts_unix_peers: bool,
     pub(crate) threads: usize,
     pub(crate) log: Log,
-    /// The file of the access log.
-    pub(crate) access_file: Option<PathBuf>,
+    pub(crate) log_files: LogFiles,
+    /// Where metrics are to be had.
+    pub(crate) metrics: Option<ListenAt>,
+    pub(crate) traces: Option<TracesPlan>,
     pub(crate) limits: Limits,
     pub(crate) tls: Option<TlsFiles>,
     pub(crate) site: SitePlan,
@@ -108,10 +114,9 @@ impl Plan {
             trusted_proxies: edge::trusted_proxies(&config.trusted_proxies, check),
             trusts_unix_peers: config.trusted_proxies.iter().any(|name| name == edge::UNIX_PEERS),
             threads: check.at_least_one(config.threads, "threads").unwrap_or_else(processors),
-            access_file: match config.log.access {
-                AccessLog::Off => None,
-                _ => config.log.access_file.as_ref().map(|file| check.layers.folder.join(file)),
-            },
+            log_files: log::files(&config.log, check),
+            metrics: check.metrics(config),
+            traces: traces::decide(config.traces.as_ref(), check),
             log: config.log.clone(),
             limits: edge::limits(&config.limits, check),
             tls: edge::tls(config.tls.as_ref(), check),
@@ -232,6 +237,30 @@ impl Check<'_> {
             }
         }
         found
+    }
+
+    /// Where metrics are to be had.
+    fn metrics(&mut self, config: &Config) -> Option<ListenAt> {
+        let address = config.metrics.listen.as_ref()?;
+        match listen_at(address, &self.layers.folder) {
+            Ok(address) if self.is_listened(config, &address) => {
+                let hint = "they are not for everybody: give them an address of their own";
+                self.wrong("metrics.listen", "the site listens there", hint);
+                None
+            }
+            Ok(address) => Some(address),
+            Err((what, hint)) => {
+                self.wrong("metrics.listen", what, hint);
+                None
+            }
+        }
+    }
+
+    /// Whether the site listens at an address; port 0 is a free one, another each time.
+    fn is_listened(&self, config: &Config, address: &ListenAt) -> bool {
+        let is_free = matches!(address, ListenAt::Tcp(address) if address.port() == 0);
+        let mut all = config.listen.iter().filter_map(|at| listen_at(at, &self.layers.folder).ok());
+        !is_free && all.any(|at| at == *address)
     }
 
     /// No two things may lie at the same path.

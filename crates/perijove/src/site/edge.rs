@@ -3,12 +3,16 @@
 use std::{num::NonZero, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use perijove_gateway::{
-    AccessLog, Gateway, HeadLimits, ListenAddress, Listener, LogFormat, Routes, Tls,
+    AccessLog, Gateway, HeadLimits, ListenAddress, Listener, Meter, Routes, Tls, Tracer,
 };
 
 use super::{descriptors, failing};
 use crate::{
-    config::{AccessLog as Wanted, Plan, layers::Environment, plan::ListenAt},
+    config::{
+        Plan,
+        layers::Environment,
+        plan::{ListenAt, log},
+    },
     failure::{Failure, Kind},
     system,
 };
@@ -32,15 +36,12 @@ pub(super) fn certificates(plan: &Plan) -> Result<Option<Arc<Tls>>, Failure> {
 }
 
 pub(super) fn access_log(plan: &Plan) -> Result<Option<AccessLog>, Failure> {
-    let format = match plan.log.access {
-        Wanted::Off => return Ok(None),
-        Wanted::Text => LogFormat::Text,
-        Wanted::Json => LogFormat::Json,
-    };
-    let log = match &plan.access_file {
-        Some(file) => {
-            AccessLog::to_file(format, file, None).map_err(|error| failing::file(file, error))?
-        }
+    let format =
+        log::access_format(&plan.log).map_err(|error| Failure::new(Kind::Configuration, error))?;
+    let Some(format) = format else { return Ok(None) };
+    let log = match &plan.log_files.access {
+        Some(file) => AccessLog::to_file(format, file, log::rotation(&plan.log))
+            .map_err(|error| failing::file(file, error))?,
         None => AccessLog::to_stderr(format).map_err(|error| Failure::new(Kind::Other, error))?,
     };
     Ok(Some(log))
@@ -55,6 +56,10 @@ pub(super) struct Open<'a> {
     pub(super) redirecting: &'a Routes,
     pub(super) tls: Option<&'a Tls>,
     pub(super) access_log: Option<AccessLog>,
+    /// Where the metrics are, when they are wanted.
+    pub(super) metrics: &'a Routes,
+    pub(super) meter: Option<Arc<Meter>>,
+    pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 impl Open<'_> {
@@ -80,9 +85,9 @@ impl Open<'_> {
             trusts_unix_peers: plan.trusts_unix_peers,
             error_pages: plan.site.error_pages.clone(),
             access_log: self.access_log.clone(),
-            slow: None,
-            meter: None,
-            tracer: None,
+            slow: Some(plan.log.slow.0).filter(|slow| !slow.is_zero()),
+            meter: self.meter.clone(),
+            tracer: self.tracer.clone(),
         };
         Gateway::bind(wanted).map_err(failing::bind)
     }
@@ -96,6 +101,7 @@ impl Open<'_> {
             inherited.into_iter().map(open).collect()
         };
         listeners.extend(self.redirecting());
+        listeners.extend(self.metrics());
         let path = self.plan.folders.control_socket();
         let address = ListenAddress::Unix { path, mode: CONTROL_SOCKET };
         let mut control = Listener::new(address, self.control.clone());
@@ -103,6 +109,20 @@ impl Open<'_> {
         control.is_traced = false;
         listeners.push(control);
         listeners
+    }
+
+    /// For those who watch: neither logged nor traced, and never by TLS.
+    fn metrics(&self) -> Option<Listener> {
+        let address = match self.plan.metrics.as_ref()? {
+            ListenAt::Tcp(address) => ListenAddress::Tcp(*address),
+            ListenAt::Unix(path) => {
+                ListenAddress::Unix { path: path.clone(), mode: CONTROL_SOCKET }
+            }
+        };
+        let mut listener = Listener::new(address, self.metrics.clone());
+        listener.is_logged = false;
+        listener.is_traced = false;
+        Some(listener)
     }
 
     fn public(&self, address: &ListenAt) -> Listener {
@@ -151,7 +171,10 @@ fn inherited(environment: &Environment) -> Vec<OwnedFd> {
     system::take_inherited(count.unwrap_or_default())
 }
 
-/// The addresses without the control socket.
-pub(super) fn public(addresses: &[String]) -> Vec<String> {
-    addresses.split_last().map(|(_, public)| public.to_vec()).unwrap_or_default()
+/// The addresses of all listeners, sorted: those of the site, and that of the metrics. The control
+/// socket is known to who may use it.
+pub(super) fn told(plan: &Plan, mut addresses: Vec<String>) -> (Vec<String>, Option<String>) {
+    addresses.pop();
+    let metrics = plan.metrics.as_ref().and_then(|_| addresses.pop());
+    (addresses, metrics)
 }

@@ -44,7 +44,8 @@ impl Site {
     fn take_over(&mut self, plan: Plan) {
         self.move_upstream(&plan);
         let before = std::mem::take(&mut self.placed);
-        let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications);
+        let meter = self.meter.as_deref();
+        let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications, meter);
         self.routes.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.routes, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
@@ -84,7 +85,9 @@ fn need_restart(before: &Plan, now: &Plan) -> Vec<&'static str> {
         ("trusted-proxies", trusted(before) != trusted(now)),
         ("threads", before.threads != now.threads),
         ("limits", before.limits != now.limits),
-        ("log", before.log != now.log || before.access_file != now.access_file),
+        ("log", before.log != now.log || before.log_files != now.log_files),
+        ("metrics", before.metrics != now.metrics),
+        ("traces", before.traces != now.traces),
         ("state-folder", before.folders.state != now.folders.state),
         ("runtime-folder", before.folders.runtime != now.folders.runtime),
         ("site.wait", before.site.wait != now.site.wait),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use perijove_gateway::{
-    FileMemory, Files, Limits, Moved, Protocol, Route, Routes, Target, Upstream, UpstreamAddress,
-    UpstreamId, UpstreamSettings, Upstreams,
+    FileMemory, Files, Limits, Meter, Moved, Protocol, Route, Routes, Target, Upstream,
+    UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
 };
 
 use super::{
@@ -52,6 +52,7 @@ pub(super) fn all(
     plan: &Plan,
     upstreams: Option<&Arc<Upstreams>>,
     applications: &Applications,
+    meter: Option<&Meter>,
 ) -> Vec<Placed> {
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
@@ -62,6 +63,13 @@ pub(super) fn all(
         rules::of_path(plan, written, &mut placed.2);
         Some(placed)
     }));
+    if let Some(meter) = meter {
+        // Each is counted under the path it was written for.
+        for (host, path, route) in &mut placed {
+            let name = format!("{}{path}", host.as_deref().unwrap_or_default());
+            route.label = meter.label(&name);
+        }
+    }
     placed
 }
 

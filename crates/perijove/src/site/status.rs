@@ -1,6 +1,7 @@
 //! How the program is doing, for whoever asks on the control socket.
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
@@ -21,6 +22,8 @@ pub(super) struct Board {
     began: Instant,
     upstreams: Option<Arc<Upstreams>>,
     addresses: OnceLock<Vec<String>>,
+    /// Where the metrics are.
+    metrics: OnceLock<String>,
     /// Changed by a reload, held for moments.
     applications: Mutex<Vec<Running>>,
     /// Facts of the plan in use; changed by a reload, held for moments.
@@ -56,6 +59,7 @@ impl Board {
             began: Instant::now(),
             upstreams,
             addresses: OnceLock::new(),
+            metrics: OnceLock::new(),
             applications: Mutex::default(),
             facts: Mutex::new(facts(plan)),
             reloads: Mutex::default(),
@@ -83,8 +87,33 @@ impl Board {
         self.reloads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(super) fn tell_addresses(&self, addresses: Vec<String>) {
+    /// Those of the site, and that of the metrics.
+    pub(super) fn tell_addresses(&self, (addresses, metrics): (Vec<String>, Option<String>)) {
         self.addresses.get_or_init(|| addresses);
+        if let Some(metrics) = metrics {
+            tracing::info!(address = metrics, "metrics");
+            self.metrics.get_or_init(|| metrics);
+        }
+    }
+
+    /// Whether the addresses were told: requests are answered from then on.
+    pub(super) fn is_announced(&self) -> bool {
+        self.addresses.get().is_some()
+    }
+
+    /// The file of the certificate in use.
+    pub(super) fn certificate(&self) -> Option<PathBuf> {
+        self.lock().get("certificate").and_then(Value::as_str).map(PathBuf::from)
+    }
+
+    /// The applications, by where they are, and what their requests are sent to; the site that runs
+    /// elsewhere is among them.
+    pub(super) fn queues(&self) -> Vec<(String, Arc<Upstreams>)> {
+        let running = self.running();
+        let of_site = self.upstreams.iter().map(|all| ("/".to_owned(), all.clone()));
+        let others = running.iter().filter(|running| !running.place.is_of_site());
+        let others = others.map(|one| (one.place.to_string(), one.upstreams.clone()));
+        of_site.chain(others).collect()
     }
 
     pub(super) fn addresses(&self) -> Vec<String> {
@@ -118,6 +147,7 @@ impl Board {
             "process": std::process::id(),
             "running": self.began.elapsed().as_secs(),
             "addresses": self.addresses(),
+            "metrics": self.metrics.get(),
             "reloads": self.reloads(),
             "under-way": under_way,
             "waiting": waiting,
@@ -155,6 +185,7 @@ fn facts(plan: &Plan) -> Value {
     };
     json!({
         "configuration": plan.file,
+        "certificate": plan.tls.as_ref().map(|tls| &tls.certificate),
         "root": plan.site.root,
         "upstream": upstream,
         "state-folder": plan.folders.state,

@@ -22,14 +22,17 @@ fn certify(folder: &Path) -> CertifiedKey<KeyPair> {
     certified
 }
 
-fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let plan = Plan::new().file("public/index.html", "over TLS").wsgi("hello");
     certify(plan.folder());
     plan.set("tls.certificate = 'certificate.pem'").set("tls.key = 'key.pem'")
 }
 
 /// Trusts the certificate that lies in the site's folder now, and nothing else.
-async fn connect(site: &Site, protocols: &[&[u8]]) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(
+    site: &Site,
+    protocols: &[&[u8]],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let pem = std::fs::read(site.folder().join("certificate.pem")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();

@@ -74,6 +74,16 @@ def say(environ, start_response, rest):
     return answer(start_response, "said\n")
 
 
+def sleep(environ, start_response, rest):
+    time.sleep(int(rest) / 1000)
+    return answer(start_response, "slept\n")
+
+
+def print_it(environ, start_response, rest):
+    print(rest)
+    return answer(start_response, "printed\n")
+
+
 def tell(environ, start_response, rest):
     known = {key: value for key, value in environ.items() if isinstance(value, str)}
     return answer(start_response, json.dumps(known))
@@ -89,5 +99,7 @@ VIEWS = {
     "fail": fail,
     "die": die,
     "say": say,
+    "sleep": sleep,
+    "print": print_it,
     "tell": tell,
 }

@@ -64,6 +64,7 @@ fn kind(kind: &Kind) -> String {
         Kind::Text => "Text".to_owned(),
         Kind::Path => "A path".to_owned(),
         Kind::Number => "A whole number".to_owned(),
+        Kind::Fraction => "A number".to_owned(),
         Kind::Truth => "`true` or `false`".to_owned(),
         Kind::Time => "A length of time".to_owned(),
         Kind::Size => "A number of bytes".to_owned(),

@@ -40,6 +40,7 @@ fn kind(kind: &Kind) -> Value {
     match kind {
         Kind::Text | Kind::Path => json!({ "type": "string" }),
         Kind::Number => json!({ "type": "integer", "minimum": 0 }),
+        Kind::Fraction => json!({ "type": "number" }),
         Kind::Truth => json!({ "type": "boolean" }),
         Kind::Time | Kind::Size => json!({ "type": ["string", "integer"] }),
         Kind::OneOf(words) => json!({ "enum": words }),

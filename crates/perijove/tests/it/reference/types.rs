@@ -30,6 +30,7 @@ pub(super) enum Kind {
     Text,
     Path,
     Number,
+    Fraction,
     Truth,
     Time,
     Size,
@@ -42,10 +43,12 @@ pub(super) enum Kind {
 }
 
 /// The sources, each with what its types are called elsewhere.
-const SOURCES: [(&str, &str); 5] = [
+const SOURCES: [(&str, &str); 7] = [
     ("crates/perijove/src/config.rs", ""),
     ("crates/perijove/src/config/edge.rs", ""),
     ("crates/perijove/src/config/files.rs", ""),
+    ("crates/perijove/src/config/log.rs", ""),
+    ("crates/perijove/src/config/operations.rs", ""),
     ("crates/perijove/src/config/site.rs", ""),
     ("crates/perijove-hub/src/config.rs", "perijove_hub::"),
 ];
@@ -127,6 +130,7 @@ impl Sources {
             "String" => Kind::Text,
             "PathBuf" => Kind::Path,
             "usize" | "u16" | "u32" | "u64" => Kind::Number,
+            "f64" => Kind::Fraction,
             "bool" => Kind::Truth,
             "Period" | "Lapse" => Kind::Time,
             "Size" => Kind::Size,
