@@ -1,6 +1,7 @@
 """The native part of a worker, written in Rust (`crates/perijove-worker`)."""
 
-from collections.abc import Callable
+from asyncio import AbstractEventLoop, Future
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 class _Readable(Protocol):
@@ -26,6 +27,45 @@ class Worker:
     def drain(self) -> None:
         """Finishes what has come, then lets all threads end."""
 
+class AsgiWorker:
+    """Serves an ASGI application to the gateway, on an event loop of asyncio."""
+
+    def __new__(
+        cls,
+        *,
+        socket: int,
+        secret: str,
+        application: Callable[..., Awaitable[None]],
+        event_loop: AbstractEventLoop,
+        run: Callable[..., Coroutine[Any, Any, None]],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        report: Callable[[BaseException], object],
+        state: dict[str, Any] | None,
+        capacity: int,
+        message_limit: int,
+    ) -> AsgiWorker:
+        """Takes over the listening Unix socket `socket`.
+
+        `run(application, scope, exchange)` makes the coroutine of one request, `spawn` begins it,
+        `report` shows an exception. Each scope gets a copy of `state`, unless that is `None`.
+        """
+
+    @property
+    def under_way(self) -> int:
+        """How many requests and websockets are under way."""
+
+    def listen(self) -> None:
+        """Begins to accept connections."""
+
+    def drain(self, idle: Future[None], /) -> None:
+        """Accepts nothing more and ends the websockets.
+
+        `idle` is done once nothing is under way.
+        """
+
+    def flush(self) -> bool:
+        """Sends what is left, as far as the gateway takes it; true when all was sent."""
+
 class FileWrapper:
     """`wsgi.file_wrapper`: wraps a file-like object; iterating reads it in blocks."""
 
@@ -35,4 +75,4 @@ class FileWrapper:
     def close(self) -> None: ...
 
 def request_id() -> str:
-    """The id of the request that the calling thread works on; empty outside of requests."""
+    """The id of the request that the calling thread, or task, works on; empty outside of requests."""

@@ -30,6 +30,8 @@ pub enum Kind {
     /// More bytes of the answer's body may be sent.
     CreditIn,
     Cancel,
+    /// Opens a connection that becomes a websocket's.
+    Open,
     Ready,
     Response,
     /// Bytes of the answer's body.
@@ -41,12 +43,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 11] = [
+    const ALL: [(u8, Self); 12] = [
         (1, Self::Hello),
         (2, Self::Request),
         (3, Self::BodyIn),
         (4, Self::CreditIn),
         (5, Self::Cancel),
+        (32, Self::Open),
         (16, Self::Ready),
         (17, Self::Response),
         (18, Self::BodyOut),
@@ -195,10 +198,16 @@ pub fn write_response(
     buffer.extend_from_slice(fields);
 }
 
-/// The payload of `READY`.
-pub fn ready(threads: u16) -> [u8; 3] {
+/// A flag of `READY`: the application is ASGI, which takes websockets.
+pub const IS_ASGI: u8 = 1;
+
+/// The payload of `READY`: how many requests are worked on at once, and flags.
+pub fn ready(threads: u16, flags: u8) -> Vec<u8> {
     let [low, high] = threads.to_le_bytes();
-    [VERSION, low, high]
+    let mut payload = vec![VERSION, low, high];
+    // Without flags it is as it was before there were any.
+    payload.extend((flags != 0).then_some(flags));
+    payload
 }
 
 /// The payload of `FILE`.
@@ -221,6 +230,14 @@ pub fn read_hello(payload: &[u8]) -> Result<(u8, &[u8]), FrameError> {
     let (version, secret) =
         payload.split_first().ok_or(FrameError::Malformed("greeting without a version"))?;
     Ok((*version, secret))
+}
+
+/// Reads the payload of `OPEN`: the version, the secret, and the payload of a `REQUEST`.
+pub fn read_open(payload: &[u8]) -> Result<(u8, &[u8], &[u8]), FrameError> {
+    let cut = FrameError::Malformed("opening that is cut off");
+    let ([version, length], rest) = payload.split_first_chunk().ok_or(cut)?;
+    let (secret, request) = rest.split_at_checked(usize::from(*length)).ok_or(cut)?;
+    Ok((*version, secret, request))
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The head of an answer, as the application gave it: checked, and written as the bytes that are
 //! sent. Knows no Python.
 
+mod raw;
+
 /// Status and fields of an answer.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Head {
@@ -15,6 +17,7 @@ pub struct Head {
 #[derive(Debug, PartialEq, Eq)]
 pub enum HeadError {
     Status(String),
+    Number(u16),
     Name(String),
     Value { name: String, character: char },
     Length(String),
@@ -27,6 +30,7 @@ impl std::fmt::Display for HeadError {
             Self::Status(status) => {
                 write!(f, "{status:?} is no status: three digits and a reason, such as '200 OK'")
             }
+            Self::Number(status) => write!(f, "{status} is no status: a number from 200 to 599"),
             Self::Name(name) => write!(f, "{name:?} is no name of a header"),
             Self::Value { name, character } => {
                 write!(

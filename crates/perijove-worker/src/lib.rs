@@ -5,6 +5,7 @@
 //! what both must agree on is golden data.
 
 mod answer;
+mod asgi;
 mod claims;
 mod connection;
 mod environ;
@@ -41,6 +42,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod module {
     #[pymodule_export]
     use crate::{
+        asgi::AsgiWorker,
         worker::{Worker, request_id},
         wrapper::FileWrapper,
     };

@@ -32,7 +32,8 @@ pub(crate) fn current_request_id() -> String {
     REQUEST_ID.with_borrow(Clone::clone)
 }
 
-const FAILURE_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
+/// What a client is shown when the application failed.
+pub(crate) const FAILURE_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
     <title>Internal error</title></head><body><h1>Internal error</h1>\
     <p>The site could not answer this request. The reason is in its log.</p></body></html>\n";
 

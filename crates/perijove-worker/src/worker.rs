@@ -138,8 +138,9 @@ impl Worker {
     }
 }
 
-/// The id of the request that the calling thread works on; empty outside of requests.
+/// The id of the request that the calling thread, or the calling task, works on; empty outside of requests.
 #[pyfunction]
-pub(crate) fn request_id() -> String {
-    current_request_id()
+pub(crate) fn request_id(py: Python<'_>) -> String {
+    let id = current_request_id();
+    if id.is_empty() { crate::asgi::request_id(py) } else { id }
 }

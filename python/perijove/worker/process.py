@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import perijove
-from perijove.worker import behind, deadlock, output
+from perijove.worker import asgi, behind, deadlock, output
 from perijove.worker.load import LoadError, load, show_import_failure
 
 CONFIG = 78
@@ -44,6 +44,10 @@ class Order:
     workers: int = 1
     arguments: tuple[str, ...] = ()
     deadlock_time: float = 0
+    concurrency: int = 1000
+    """Requests and websockets of an ASGI application at once."""
+    websocket_message: int = 16 << 20
+    """Bytes of a websocket's message."""
 
     @classmethod
     def read(cls, line: bytes) -> Order:
@@ -65,13 +69,22 @@ def run(server: str | None = None) -> int:
 
     output.install(request_id)
     application = load_or_show(order)
-    return CONFIG if application is None else _serve(order, application, program)
+    if application is None:
+        return CONFIG
+    # What was imported stays: the collector need not look at it again and again.
+    gc.collect()
+    gc.freeze()
+    if asgi.is_served(order.interface, application):
+        return asgi.serve(order, application, program, report)
+    return _serve(order, application, program)
 
 
 def load_or_show(order: Order) -> Callable[..., Any] | None:
     """The application; when it cannot be loaded, why is shown."""
     try:
-        return _application(order)
+        application = _application(order)
+        asgi.refuse_asgi_2(order.interface, application)
+        return application
     except LoadError as error:
         sys.stderr.write(f"error: {error}\n")
     except BaseException as error:
@@ -110,20 +123,13 @@ def _application(order: Order) -> Callable[..., Any]:
             f" {perijove.__version__}",
             "install both from one wheel",
         )
-    if order.interface != "wsgi":
-        raise LoadError(
-            f"applications with the interface {order.interface!r} cannot be served yet",
-            "name the address of a server that runs it in `site.upstream`",
-        )
+    if order.interface not in ("auto", "wsgi", "asgi"):
+        raise LoadError(f"there is no interface {order.interface!r}", "auto, wsgi or asgi")
     return load(order.app, order.ini, order.root)
 
 
 def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
     from perijove import _worker
-
-    # What was imported stays: the collector need not look at it again and again.
-    gc.collect()
-    gc.freeze()
 
     worker = _worker.Worker(
         socket=order.socket,

@@ -23,7 +23,7 @@ SECRET = "5ec2e7" * 4
 PATIENCE = 30
 """Seconds after which a test has failed."""
 
-HELLO, REQUEST, BODY, CREDIT, CANCEL = 1, 2, 3, 4, 5
+HELLO, REQUEST, BODY, CREDIT, CANCEL, OPEN = 1, 2, 3, 4, 5, 32
 READY, RESPONSE, BODY_OUT, FILE, CREDIT_OUT, RESET = 16, 17, 18, 19, 20, 21
 NAMES = {
     READY: "READY",
@@ -115,6 +115,7 @@ class Connection:
         self.descriptors: list[int] = []
         self.answers: dict[int, Answer] = {}
         self.ready: tuple[int, int] | None = None
+        self.is_asgi = False
         self.next_id = 0
 
     def close(self) -> None:
@@ -186,7 +187,8 @@ class Connection:
 
     def take(self, kind: int, end: bool, id: int, payload: bytes) -> None:
         if kind == READY:
-            self.ready = struct.unpack("<BH", payload)
+            self.ready = struct.unpack_from("<BH", payload)
+            self.is_asgi = payload[3:] == b"\1"
             return
         answer = self.answers[id]
         assert not answer.is_ended, f"a frame {NAMES[kind]} after the end"
@@ -273,7 +275,7 @@ class Worker:
             "socket": listening,
             "secret": SECRET,
             "app": app,
-            "interface": "wsgi",
+            "interface": "auto",
             "root": str(root),
             "threads": threads,
             "ini": None,

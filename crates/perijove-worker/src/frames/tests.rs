@@ -29,7 +29,7 @@ fn check_written(name: &str, write: impl FnOnce(&mut Vec<u8>)) {
 
 #[test]
 fn what_the_worker_writes_is_what_the_gateway_reads() {
-    check_written("ready", |to| write(to, Kind::Ready, false, 0, &ready(4)));
+    check_written("ready", |to| write(to, Kind::Ready, false, 0, &ready(4, 0)));
     check_written("response", |to| {
         let fields = b"Content-Type: text/plain\r\nContent-Length: 13\r\n";
         write_response(to, 7, true, 200, fields, 13);

@@ -57,7 +57,8 @@ impl Guest {
     /// Answers the greeting.
     pub(super) fn welcome(self, claims: Claims, threads: u16) -> Link {
         let connection = Arc::new(Connection::new(self.socket, claims));
-        connection.put(|outgoing| outgoing.frame(Kind::Ready, false, 0, &frames::ready(threads)));
+        connection
+            .put(|outgoing| outgoing.frame(Kind::Ready, false, 0, &frames::ready(threads, 0)));
         connection.flush();
         Link { connection, incoming: self.incoming, exchanges: Vec::new() }
     }
@@ -72,7 +73,7 @@ impl Secret {
     }
 
     /// Compares in a time that does not tell where the two differ.
-    fn is(&self, given: &[u8]) -> bool {
+    pub(crate) fn is(&self, given: &[u8]) -> bool {
         given.len() == self.0.len()
             && given.iter().zip(&self.0).fold(0, |different, (a, b)| different | (a ^ b)) == 0
     }
