@@ -54,9 +54,8 @@ pub(crate) async fn ready(
     address: &Address,
 ) -> io::Result<Ready> {
     match (protocol, address) {
-        (Protocol::Frames { secret }, Address::Unix(socket)) => {
-            native::ready(socket.path(), Secret::reveal(secret), plan.health.as_deref()).await?;
-            Ok(Ready::default())
+        (Protocol::Frames { secret, .. }, Address::Unix(socket)) => {
+            native::ready(socket.path(), Secret::reveal(secret), plan.health.as_deref()).await
         }
         _ => question::ready(address, plan.health.as_deref()).await,
     }

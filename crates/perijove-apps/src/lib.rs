@@ -23,5 +23,5 @@ use portable as system;
 
 pub use app::{App, Prepared, StartError, Status, Step, Tell};
 pub use environment::of_workers;
-pub use plan::{Application, Driver, Plan, Recycling, Rollout};
+pub use plan::{Application, Asgi, Driver, Interface, Plan, Recycling, Rollout};
 pub use worker::{Failure, Phase, WorkerStatus};

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, time::Duration};
 
+use serde::Serialize;
+
 /// An application and how it is run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -19,6 +21,8 @@ pub struct Plan {
     pub workers: usize,
     /// Threads of each.
     pub threads: usize,
+    pub interface: Interface,
+    pub asgi: Asgi,
     /// The complete environment of workers, as [`of_workers`](crate::of_workers) returns it.
     pub environment: BTreeMap<OsString, OsString>,
     /// A folder of our own for the sockets of workers. What else lies there is removed.
@@ -82,6 +86,32 @@ impl fmt::Display for Application {
             Self::Module(name) => f.write_str(name),
             Self::Ini(path) => write!(f, "{}", path.display()),
         }
+    }
+}
+
+/// How an application is called.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interface {
+    /// As it looks when it is loaded.
+    #[default]
+    Auto,
+    Wsgi,
+    Asgi,
+}
+
+/// How much an application of ASGI is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asgi {
+    /// Requests and websockets that one process carries at once, at most 4095.
+    pub concurrency: usize,
+    /// Bytes of a websocket's message.
+    pub websocket_message: usize,
+}
+
+impl Default for Asgi {
+    fn default() -> Self {
+        Self { concurrency: 1000, websocket_message: 16 << 20 }
     }
 }
 

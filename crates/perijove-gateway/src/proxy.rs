@@ -138,7 +138,12 @@ fn send<'a>(
                 trace.begin_upstream(&slot.member().upstream().address);
             }
             let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
-            let result = if is_native {
+            let handshake = errand.handshake.as_deref();
+            let is_websocket = handshake
+                .is_some_and(|asked| frames_client::websocket::takes(slot.member(), asked));
+            let result = if is_websocket {
+                Box::pin(frames_client::websocket::open(&mut errand, slot)).await
+            } else if is_native {
                 frames_client::exchange(&mut errand, slot).await
             } else {
                 Box::pin(http1::exchange(&mut errand, slot)).await

@@ -32,6 +32,8 @@ pub enum Kind {
     Cancel,
     /// Opens a connection that becomes a websocket's.
     Open,
+    /// The application is being entered for a websocket.
+    Entered,
     Ready,
     Response,
     /// Bytes of the answer's body.
@@ -43,13 +45,14 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 12] = [
+    const ALL: [(u8, Self); 13] = [
         (1, Self::Hello),
         (2, Self::Request),
         (3, Self::BodyIn),
         (4, Self::CreditIn),
         (5, Self::Cancel),
         (32, Self::Open),
+        (33, Self::Entered),
         (16, Self::Ready),
         (17, Self::Response),
         (18, Self::BodyOut),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from perijove.worker import deadlock
 from perijove.worker.load import LoadError
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def serve(order: Order, application: Application, program: int, report: Report) 
     asyncio.set_event_loop(loop)
     # The end of the program's pipe is the end of this process.
     loop.add_reader(program, _end_with_the_program, program)
+    deadlock.watch(order.deadlock_time)
     try:
         loop.run_until_complete(_serve(loop, order, application, report))
     except StartupFailed as error:

@@ -24,7 +24,7 @@ PATIENCE = 30
 """Seconds after which a test has failed."""
 
 HELLO, REQUEST, BODY, CREDIT, CANCEL, OPEN = 1, 2, 3, 4, 5, 32
-READY, RESPONSE, BODY_OUT, FILE, CREDIT_OUT, RESET = 16, 17, 18, 19, 20, 21
+READY, RESPONSE, BODY_OUT, FILE, CREDIT_OUT, RESET, ENTERED = 16, 17, 18, 19, 20, 21, 33
 NAMES = {
     READY: "READY",
     RESPONSE: "RESPONSE",
@@ -33,6 +33,7 @@ NAMES = {
     CREDIT_OUT: "CREDIT",
     RESET: "RESET",
 }
+CONTINUATION, TEXT = 0, 1
 END = 1
 FIRST_BODY = 65_536
 
@@ -284,6 +285,12 @@ class Worker:
         self.process.stdin.write(json.dumps({**told, **order}).encode() + b"\n")
         self.process.stdin.flush()
         self.connections: list[Connection] = []
+        self.websockets: list[Websocket] = []
+
+    def websocket(self, target: str = "/echo", **others: Any) -> Websocket:
+        websocket = Websocket(self.path, target, **others)
+        self.websockets.append(websocket)
+        return websocket
 
     def connect(self, secret: str = SECRET) -> Connection:
         connection = Connection(self.path, secret)
@@ -316,6 +323,8 @@ class Worker:
     def stop(self) -> None:
         for connection in self.connections:
             connection.close()
+        for websocket in self.websockets:
+            websocket.leave()
         assert self.process.stdin
         self.process.stdin.close()
         try:
@@ -331,3 +340,117 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+class Websocket:
+    """A connection to a worker that asks to become a websocket; the client is `websockets`'."""
+
+    def __init__(
+        self,
+        path: str,
+        target: str = "/echo",
+        headers: list[tuple[str, str | bytes]] | None = None,
+        *,
+        secret: str = SECRET,
+        **others: Any,
+    ) -> None:
+        from websockets.protocol import Protocol, Side
+
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(path)
+        request = request_payload("GET", target, headers, **others)
+        opening = bytes([1, len(secret)]) + secret.encode() + request
+        self.socket.sendall(frame(OPEN, 0, opening, True))
+        self.protocol = Protocol(Side.CLIENT, max_size=None)
+        self.events: list[Any] = []
+        self.buffer = b""
+        self.is_entered = False
+
+    def answer(self) -> Answer:
+        """What the worker answers the opening with."""
+        while True:
+            if len(self.buffer) >= 12:
+                length, kind, flags, _, _ = struct.unpack_from("<IBBHI", self.buffer)
+                if len(self.buffer) >= 12 + length:
+                    payload, self.buffer = self.buffer[12 : 12 + length], self.buffer[12 + length :]
+                    if kind == ENTERED:
+                        self.is_entered = True
+                        continue
+                    assert (kind, flags) == (RESPONSE, END)
+                    return self._answer(payload)
+            data = self.socket.recv(1 << 16)
+            if not data:
+                raise EOFError("the worker closed the connection")
+            self.buffer += data
+
+    def _answer(self, payload: bytes) -> Answer:
+        status, _, length = struct.unpack_from("<HHI", payload)
+        lines = payload[8 : 8 + length].decode("latin-1").split("\r\n")
+        headers = [(name, value) for name, _, value in (x.partition(": ") for x in lines if x)]
+        if status == 101:
+            self.protocol.receive_data(self.buffer)
+            self.events += self.protocol.events_received()
+            self.flush()
+        return Answer(status, headers, payload[8 + length :], is_ended=True)
+
+    def accepted(self) -> Websocket:
+        """Waits until it is a websocket."""
+        assert self.answer().status == 101
+        return self
+
+    def flush(self) -> None:
+        for data in self.protocol.data_to_send():
+            if data:
+                self.socket.sendall(data)
+
+    def send(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self.protocol.send_text(message.encode())
+        else:
+            self.protocol.send_binary(message)
+        self.flush()
+
+    def close(self, code: int | None = None, reason: str = "") -> None:
+        self.protocol.send_close(code, reason)
+        self.flush()
+
+    def leave(self) -> None:
+        self.socket.close()
+
+    def next(self) -> Any:
+        """The next frame."""
+        while not self.events:
+            data = self.socket.recv(1 << 16)
+            if data:
+                self.protocol.receive_data(data)
+            else:
+                self.protocol.receive_eof()
+            self.events += self.protocol.events_received()
+            self.flush()
+            if not data and not self.events:
+                raise EOFError("the worker closed the connection")
+        return self.events.pop(0)
+
+    def receive(self) -> str | bytes:
+        """The next message."""
+        first = self.next()
+        parts, event = [first.data], first
+        while not event.fin:
+            event = self.next()
+            assert event.opcode == CONTINUATION
+            parts.append(event.data)
+        data = b"".join(map(bytes, parts))
+        return data.decode() if first.opcode == TEXT else data
+
+    def closed(self) -> tuple[int | None, str]:
+        """Waits for the end: code and reason of the worker's close."""
+        while self.protocol.close_rcvd is None:
+            self.next()
+        close = self.protocol.close_rcvd
+        return close.code, close.reason
+
+    def ended(self) -> None:
+        """Waits until the worker has closed the connection."""
+        while self.socket.recv(1 << 16):
+            pass

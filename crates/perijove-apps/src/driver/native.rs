@@ -9,7 +9,7 @@ use perijove_gateway::{Protocol, Secret};
 use perijove_process::{Input, ParentDeath};
 
 use super::{
-    Address, Launch,
+    Address, Launch, Ready,
     start_up::{command, start_up},
 };
 use crate::Plan;
@@ -28,19 +28,21 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
     command.parent_death = ParentDeath::Kills;
     Ok(Launch {
         command,
-        protocol: Protocol::Frames { secret: Secret::new(secret) },
+        protocol: Protocol::Frames { secret: Secret::new(secret), takes_websockets: false },
         address,
         capacity: Some(SMALLEST_CAPACITY.max(plan.threads * 2)),
     })
 }
 
 /// Waits for as long as the application takes to be loaded, then asks the site how it is.
-pub(super) async fn ready(socket: &Path, secret: &str, health: Option<&str>) -> io::Result<()> {
-    let mut stream = hello::greet(socket, secret).await?;
-    match health {
-        Some(path) => health::ask(&mut stream, path).await,
-        None => Ok(()),
+pub(super) async fn ready(socket: &Path, secret: &str, health: Option<&str>) -> io::Result<Ready> {
+    let (mut stream, greeting) = hello::greet(socket, secret).await?;
+    if let Some(path) = health {
+        health::ask(&mut stream, path).await?;
     }
+    // How many threads there are is known; how many requests one of ASGI takes, it says itself.
+    let capacity = greeting.is_asgi.then_some(greeting.at_once);
+    Ok(Ready { capacity, takes_websockets: greeting.is_asgi })
 }
 
 /// 128 random bits in hexadecimal: what opens a connection to one worker.

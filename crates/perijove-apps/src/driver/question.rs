@@ -17,13 +17,15 @@ const LONGEST_HEAD: u64 = 64 << 10;
 pub(crate) struct Ready {
     /// How many requests it takes at once, if it knows.
     pub(crate) capacity: Option<usize>,
+    /// Whether websockets go to it in frames.
+    pub(crate) takes_websockets: bool,
 }
 
 /// Asks whether the application is loaded, then the health address, if there is one.
 pub(super) async fn ready(address: &Address, health: Option<&str>) -> io::Result<Ready> {
     let answer = ask(address, "/", "Perijove-Question: ready\r\n").await?;
     // Whoever does not know the question is ready when it answers at all.
-    let ready = Ready { capacity: answer.field("perijove-capacity") };
+    let ready = Ready { capacity: answer.field("perijove-capacity"), takes_websockets: false };
     if let Some(path) = health {
         let status = ask(address, path, "").await?.status;
         if !(200..300).contains(&status) {

@@ -6,7 +6,7 @@ use std::{io, os::fd::OwnedFd, path::Path};
 use perijove_process::Command;
 use serde::Serialize;
 
-use crate::{Application, Plan};
+use crate::{Application, Interface, Plan};
 
 /// The number under which it gets its listening socket.
 pub(super) const SOCKET: i32 = 3;
@@ -19,7 +19,7 @@ struct StartUp<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<&'a str>,
     app: Option<&'a str>,
-    interface: &'static str,
+    interface: Interface,
     root: &'a str,
     threads: usize,
     ini: Option<&'a str>,
@@ -27,6 +27,8 @@ struct StartUp<'a> {
     arguments: &'a [String],
     /// In seconds.
     deadlock_time: f64,
+    concurrency: usize,
+    websocket_message: usize,
 }
 
 /// The start-up message, a line. `secret` opens connections that are spoken in frames.
@@ -40,13 +42,15 @@ pub(super) fn start_up(plan: &Plan, secret: Option<&str>) -> io::Result<Vec<u8>>
         socket: SOCKET,
         secret,
         app,
-        interface: "wsgi",
+        interface: plan.interface,
         root: text(&plan.root)?,
         threads: plan.threads,
         ini,
         workers: plan.workers,
         arguments: &plan.server_arguments,
         deadlock_time: plan.deadlock_time.as_secs_f64(),
+        concurrency: plan.asgi.concurrency,
+        websocket_message: plan.asgi.websocket_message,
     })?;
     line.push(b'\n');
     Ok(line)

@@ -45,6 +45,9 @@ impl Process {
         match until_ready(probe, self.child.ended(), within).await {
             Ok(ready) => {
                 self.capacity = ready.capacity.or(self.capacity);
+                if let Protocol::Frames { takes_websockets, .. } = &mut self.protocol {
+                    *takes_websockets = ready.takes_websockets;
+                }
                 Ok(())
             }
             Err(NotReady::Ended(ending)) => Err(Failure::Ended(ending)),

@@ -57,6 +57,8 @@ impl Site {
             server_arguments: Vec::new(),
             workers: 2,
             threads: 4,
+            interface: perijove_apps::Interface::Auto,
+            asgi: perijove_apps::Asgi::default(),
             environment: environment(),
             sockets: folder.path().join("app"),
             health: None,

@@ -32,6 +32,8 @@ pub(super) enum Kind {
     /// So many more bytes of the answer's body may come.
     CreditToWorker = 4,
     Cancel = 5,
+    /// Opens a connection that becomes a websocket's.
+    Open = 32,
     Ready = 16,
     Response = 17,
     /// Bytes of the answer's body.
@@ -40,11 +42,20 @@ pub(super) enum Kind {
     /// So many more bytes of the request's body may be sent.
     Credit = 20,
     Reset = 21,
+    /// The application is being entered for a websocket.
+    Entered = 33,
 }
 
 impl Kind {
-    const FROM_WORKER: [Self; 6] =
-        [Self::Ready, Self::Response, Self::Body, Self::File, Self::Credit, Self::Reset];
+    const FROM_WORKER: [Self; 7] = [
+        Self::Ready,
+        Self::Response,
+        Self::Body,
+        Self::File,
+        Self::Credit,
+        Self::Reset,
+        Self::Entered,
+    ];
 }
 
 /// The header of a frame.
@@ -119,6 +130,17 @@ fn write(out: &mut Vec<u8>, kind: Kind, is_last: bool, id: u16, payload: &[u8]) 
 pub(super) fn write_hello(out: &mut Vec<u8>, secret: &str) {
     let payload = [&[VERSION], secret.as_bytes()].concat();
     write(out, Kind::Hello, false, 0, &payload);
+}
+
+/// The frame that opens a connection for a websocket: `request` is the payload of a `REQUEST`.
+/// `None` when it does not fit.
+pub(super) fn write_open(secret: &str, request: &[u8]) -> Option<Vec<u8>> {
+    let mut payload = vec![VERSION, u8::try_from(secret.len()).ok()?];
+    payload.extend_from_slice(secret.as_bytes());
+    payload.extend_from_slice(request);
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    write(&mut frame, Kind::Open, true, 0, &payload);
+    (payload.len() <= LARGEST).then_some(frame)
 }
 
 /// Appends bytes of a request's body, at most [`LARGEST`].
@@ -244,7 +266,8 @@ impl<'o> RequestWriter<'o> {
 /// Reads the payload of `READY`: the number of threads.
 pub(super) fn read_ready(payload: &[u8]) -> Result<u16, FrameError> {
     match payload {
-        [VERSION, low, high] => Ok(u16::from_le_bytes([*low, *high])),
+        // Flags may follow.
+        [VERSION, low, high, ..] => Ok(u16::from_le_bytes([*low, *high])),
         [version, ..] if *version != VERSION => Err(FrameError::WrongVersion(*version)),
         _ => Err(FrameError::Malformed("READY")),
     }

@@ -11,6 +11,7 @@ mod link;
 mod outgoing;
 mod reading;
 mod state;
+pub(super) mod websocket;
 
 use std::{io::Write, sync::Arc, task::Poll};
 

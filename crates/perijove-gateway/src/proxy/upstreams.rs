@@ -92,7 +92,11 @@ pub enum Protocol {
     /// HTTP/1.1 with kept-alive connections.
     Http1,
     /// The frames of native workers (decision 0001); the secret opens a connection.
-    Frames { secret: Secret },
+    Frames {
+        secret: Secret,
+        /// Whether it takes websockets, each on a connection of its own.
+        takes_websockets: bool,
+    },
 }
 
 /// What an upstream has to do and has done.

@@ -30,7 +30,7 @@ use super::{
     shared::Shared,
 };
 use crate::{
-    frames::{self, Request},
+    frames::{self, Kind, Request},
     head::Head,
     lock,
 };
@@ -83,6 +83,10 @@ impl Websocket {
         socket: OwnedFd,
         request: &Request,
     ) -> PyResult<()> {
+        // From now on nobody else may be asked. A gateway that is gone is seen by its end.
+        let mut entered = Vec::new();
+        frames::write(&mut entered, Kind::Entered, false, 0, b"");
+        let _written = rustix::io::write(&socket, &entered);
         let descriptor = socket.as_raw_fd();
         let state = State {
             stage: Stage::Handshake { socket, refusal: None },

@@ -30,6 +30,8 @@ fn check_written(name: &str, write: impl FnOnce(&mut Vec<u8>)) {
 #[test]
 fn what_the_worker_writes_is_what_the_gateway_reads() {
     check_written("ready", |to| write(to, Kind::Ready, false, 0, &ready(4, 0)));
+    check_written("ready-asgi", |to| write(to, Kind::Ready, false, 0, &ready(1000, IS_ASGI)));
+    check_written("entered", |to| write(to, Kind::Entered, false, 0, b""));
     check_written("response", |to| {
         let fields = b"Content-Type: text/plain\r\nContent-Length: 13\r\n";
         write_response(to, 7, true, 200, fields, 13);
@@ -51,6 +53,19 @@ fn what_the_worker_writes_is_what_the_gateway_reads() {
         write(to, Kind::CreditOut, false, 3, &262_144_u32.to_le_bytes());
     });
     check_written("reset", |to| write(to, Kind::Reset, true, 3, b"cancelled"));
+}
+
+#[test]
+fn an_opening_carries_secret_and_request() {
+    let (opening, request) = (golden("open"), golden("request-get"));
+    let header = Header::read(&opening).unwrap().unwrap();
+    assert_eq!((header.kind, header.is_last), (Kind::Open, true));
+    let payload = &opening[HEADER..];
+    assert_eq!(header.length, payload.len());
+    assert_eq!(read_open(payload), Ok((VERSION, &b"secret"[..], &request[HEADER..])));
+    for cut in [&b""[..], b"\x01", b"\x01\x06secre"] {
+        assert!(read_open(cut).is_err(), "{cut:?}");
+    }
 }
 
 #[test]

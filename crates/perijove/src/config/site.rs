@@ -18,7 +18,7 @@ pub struct Site {
     /// package with `create_app()`, a `PasteDeploy` file; `perijove check --explain` tells what
     /// was found and why.
     pub app: Option<String>,
-    /// How the application is called: `auto` or `wsgi`.
+    /// How the application is called: `auto` (found out when it is loaded), `wsgi` or `asgi`.
     pub interface: Interface,
     /// Its Python: a virtual environment, a conda prefix, any `CPython` 3.10+. Without it `.venv` or
     /// `venv` in the folder, `$VIRTUAL_ENV`, or `python3`.
@@ -31,6 +31,10 @@ pub struct Site {
     pub workers: Option<usize>,
     /// Threads of each worker, each of which carries one request at a time.
     pub threads: usize,
+    /// Requests and websockets that one worker of an ASGI application carries at once.
+    pub concurrency: usize,
+    /// Bytes of a message that a websocket of an ASGI application takes; a longer one closes it.
+    pub websocket_message: Size,
     /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"` or
     /// `"unix:/run/site.sock"`.
     pub upstream: Option<String>,
@@ -105,6 +109,8 @@ impl Default for Site {
             server_arguments: Vec::new(),
             workers: None,
             threads: 4,
+            concurrency: 1000,
+            websocket_message: Size(16 << 20),
             upstream: None,
             health: None,
             files: None,

@@ -245,6 +245,8 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             server_arguments: application.server_arguments.clone(),
             workers: application.workers,
             threads: application.threads,
+            interface: application.interface,
+            asgi: application.asgi,
             environment: environment.clone(),
             sockets: plan.folders.runtime.join(place.folder()),
             health: application.health.clone(),

@@ -20,13 +20,15 @@ const VERSION: u8 = 1;
 const HELLO: u8 = 1;
 const READY: u8 = 16;
 const HEADER: usize = 12;
-/// The version, and the number of threads.
-const READY_PAYLOAD: usize = 3;
+/// The longest payload of `READY` that is read.
+const LONGEST: u32 = 255;
+/// The application is ASGI.
+const IS_ASGI: u8 = 1;
 /// Bytes of the memory file that a worker notes its claims in.
 const CLAIMS: u64 = 4096;
 
 /// Says `HELLO` and waits for `READY`, for as long as the worker takes.
-pub(super) async fn greet(socket: &Path, secret: &str) -> io::Result<UnixStream> {
+pub(super) async fn greet(socket: &Path, secret: &str) -> io::Result<(UnixStream, Greeting)> {
     let mut stream = UnixStream::connect(socket).await?;
     let claims = system::memory_file(CLAIMS)?;
     let hello = hello(secret);
@@ -39,12 +41,35 @@ pub(super) async fn greet(socket: &Path, secret: &str) -> io::Result<UnixStream>
     };
     stream.write_all(hello.get(sent..).unwrap_or_default()).await?;
     // Read to its last byte: closing a socket with bytes unread looks like an accident to the peer.
-    let mut answer = [0; HEADER + READY_PAYLOAD];
-    stream.read_exact(&mut answer).await?;
-    if is_ready(&answer) {
-        Ok(stream)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidData, "the worker did not answer with READY"))
+    let mut header = [0; HEADER];
+    stream.read_exact(&mut header).await?;
+    let [a, b, c, d, kind, ..] = header;
+    let length = u32::from_le_bytes([a, b, c, d]);
+    let mut payload = vec![0; length.min(LONGEST) as usize];
+    stream.read_exact(&mut payload).await?;
+    match Greeting::read(&payload).filter(|_| kind == READY) {
+        Some(greeting) => Ok((stream, greeting)),
+        None => {
+            let what = "the worker did not answer with READY";
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
+    }
+}
+
+/// What a worker says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Greeting {
+    /// How many requests it works on at once.
+    pub(super) at_once: usize,
+    pub(super) is_asgi: bool,
+}
+
+impl Greeting {
+    /// Reads the payload of `READY`: the version, how many at once, and perhaps flags.
+    fn read(payload: &[u8]) -> Option<Self> {
+        let [VERSION, low, high, flags @ ..] = payload else { return None };
+        let is_asgi = flags.first().is_some_and(|flags| flags & IS_ASGI != 0);
+        Some(Self { at_once: usize::from(u16::from_le_bytes([*low, *high])), is_asgi })
     }
 }
 
@@ -54,10 +79,6 @@ fn hello(secret: &str) -> Vec<u8> {
     frame.extend([HELLO, 0, 0, 0, 0, 0, 0, 0, VERSION]);
     frame.extend(secret.as_bytes());
     frame
-}
-
-fn is_ready(answer: &[u8; HEADER + READY_PAYLOAD]) -> bool {
-    matches!(answer, [3, 0, 0, 0, READY, _, _, _, _, _, _, _, VERSION, _, _])
 }
 
 /// The descriptor travels with the first byte.
@@ -78,8 +99,14 @@ mod tests {
     #[test]
     fn the_greeting_is_as_decided() {
         assert_eq!(hello("ab"), b"\x03\0\0\0\x01\0\0\0\0\0\0\0\x01ab");
-        assert!(is_ready(b"\x03\0\0\0\x10\0\0\0\0\0\0\0\x01\x04\0"));
-        assert!(!is_ready(b"\x03\0\0\0\x10\0\0\0\0\0\0\0\x02\x04\0"));
-        assert!(!is_ready(b"\x03\0\0\0\x11\0\0\0\0\0\0\0\x01\x04\0"));
+        let check = |payload: &[u8], expected: Option<(usize, bool)>| {
+            let read = Greeting::read(payload).map(|read| (read.at_once, read.is_asgi));
+            assert_eq!(read, expected, "{payload:?}");
+        };
+        check(b"\x01\x04\0", Some((4, false)));
+        check(b"\x01\xe8\x03\x01", Some((1000, true)));
+        check(b"\x01\x04\0\x02later", Some((4, false)));
+        check(b"\x02\x04\0", None);
+        check(b"\x01\x04", None);
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{
     BodyLength, FrameError, HEADER, Header, Kind, LARGEST, RequestStart, RequestWriter,
     read_credit, read_file, read_ready, read_response, write_body, write_cancel, write_credit,
-    write_hello,
+    write_hello, write_open,
 };
 
 /// The bytes of a golden frame.
@@ -73,6 +73,10 @@ fn what_the_gateway_writes_is_what_workers_read() {
     });
     check_written("body-end", |out| write_body(out, 4095, true, b" world"));
     check_written("credit", |out| write_credit(out, 7, 65_536));
+    check_written("open", |out| {
+        let request = golden("request-get");
+        out.extend(write_open("secret", &request[HEADER..]).unwrap());
+    });
     check_written("cancel", |out| write_cancel(out, 3));
 }
 
@@ -92,6 +96,8 @@ fn what_workers_write_is_read() {
         payload
     };
     assert_eq!(read_ready(&check("ready", Kind::Ready, false, 0)), Ok(4));
+    assert_eq!(read_ready(&check("ready-asgi", Kind::Ready, false, 0)), Ok(1000));
+    assert_eq!(check("entered", Kind::Entered, false, 0), b"");
     let payload = check("response", Kind::Response, true, 7);
     assert_eq!(read_response(&payload), Some((200, 46)));
     assert_eq!(&payload[8 + 46..], b"Hello, world!");

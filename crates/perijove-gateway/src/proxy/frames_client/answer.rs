@@ -145,7 +145,7 @@ impl Source for Incoming {
 
 /// Appends the fields that pass. The length that they name; `None` when they are malformed.
 #[expect(clippy::option_option, reason = "the outer one is for malformed fields")]
-fn read_fields(
+pub(super) fn read_fields(
     fields: &[u8],
     rules: AnswerFields<'_>,
     block: &mut BytesMut,

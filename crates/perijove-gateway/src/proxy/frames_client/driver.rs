@@ -137,7 +137,7 @@ async fn tick(link: &Link) -> Infallible {
 
 /// Connects and greets.
 async fn open(member: &Member, time: Duration, claims: OwnedFd) -> io::Result<Socket> {
-    let Protocol::Frames { secret } = &member.upstream().protocol else {
+    let Protocol::Frames { secret, .. } = &member.upstream().protocol else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "the upstream speaks no frames"));
     };
     let socket = dial(member.upstream(), time).await?;

@@ -152,7 +152,7 @@ impl Worker {
 
 impl Stage {
     fn add_worker(&self, name: &str) -> UpstreamId {
-        let protocol = Protocol::Frames { secret: Secret::new("secret") };
+        let protocol = Protocol::Frames { secret: Secret::new("secret"), takes_websockets: false };
         self.upstreams.add(Upstream { protocol, ..self.upstream(name, None) })
     }
 

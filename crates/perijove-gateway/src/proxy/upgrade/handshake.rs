@@ -1,6 +1,7 @@
 //! Which upgrades are asked for, and whether an upstream has agreed to one.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::BytesMut;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 
 use crate::{
@@ -55,8 +56,17 @@ impl Handshake {
         &self.protocol
     }
 
-    pub(super) fn is_websocket(&self) -> bool {
+    pub(in crate::proxy) fn is_websocket(&self) -> bool {
         self.accept.is_some()
+    }
+
+    /// Appends the field that agrees to a websocket.
+    pub(in crate::proxy) fn push_accept(&self, block: &mut BytesMut) {
+        if let Some(accept) = &self.accept {
+            block.extend_from_slice(b"Sec-WebSocket-Accept: ");
+            block.extend_from_slice(accept.as_bytes());
+            block.extend_from_slice(b"\r\n");
+        }
     }
 
     /// Whether an upstream has agreed to just this upgrade.

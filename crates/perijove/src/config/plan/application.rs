@@ -27,6 +27,8 @@ pub(crate) struct Application {
     pub(crate) server_arguments: Vec<String>,
     pub(crate) workers: usize,
     pub(crate) threads: usize,
+    pub(crate) asgi: perijove_apps::Asgi,
+    pub(crate) interface: perijove_apps::Interface,
     /// A path that answers 2xx when a worker is well.
     pub(crate) health: Option<String>,
     pub(crate) start_time: Duration,
@@ -43,6 +45,7 @@ pub(super) struct Described<'a> {
     server_arguments: &'a [String],
     workers: Option<usize>,
     threads: usize,
+    asgi: perijove_apps::Asgi,
     health: Option<&'a str>,
     start_time: Duration,
 }
@@ -58,6 +61,7 @@ impl<'a> Described<'a> {
             server_arguments: &site.server_arguments,
             workers: site.workers,
             threads: site.threads,
+            asgi: asgi(site),
             health: site.health.as_deref(),
             start_time: site.start_time.0,
         }
@@ -75,6 +79,7 @@ impl<'a> Described<'a> {
             server_arguments: &route.server_arguments,
             workers: route.workers,
             threads: route.threads.unwrap_or(site.threads),
+            asgi: asgi(site),
             health: route.health.as_deref(),
             start_time: site.start_time.0,
         }
@@ -86,7 +91,6 @@ impl<'a> Described<'a> {
 
     /// None when what is written cannot be meant.
     pub(super) fn decide(&self, root: &Path, check: &mut Check<'_>) -> Option<Found> {
-        self.later(check);
         let driver = self.driver(check)?;
         let (name, why) = match self.app {
             Some(app) => (named(app, &self.key("app"), root, check)?, Vec::new()),
@@ -104,6 +108,12 @@ impl<'a> Described<'a> {
             driver,
             server_arguments: self.server_arguments.to_vec(),
             threads: self.threads,
+            asgi: self.asgi,
+            interface: match self.interface {
+                Interface::Auto => perijove_apps::Interface::Auto,
+                Interface::Wsgi => perijove_apps::Interface::Wsgi,
+                Interface::Asgi => perijove_apps::Interface::Asgi,
+            },
             health: self.health.map(str::to_owned),
             start_time: self.start_time,
         }))
@@ -164,15 +174,12 @@ impl<'a> Described<'a> {
             }
         }
     }
+}
 
-    /// Settings whose words are known, and that this version does not do.
-    fn later(&self, check: &mut Check<'_>) {
-        if self.interface == Interface::Asgi {
-            let hint = "start an ASGI server yourself and name it in `site.upstream`";
-            let what = "asgi is not available in this version";
-            check.wrong(&self.key("interface"), what, hint);
-        }
-    }
+/// What applications of ASGI may do, wherever they are.
+fn asgi(site: &Site) -> perijove_apps::Asgi {
+    let message = usize::try_from(site.websocket_message.0).unwrap_or(usize::MAX);
+    perijove_apps::Asgi { concurrency: site.concurrency, websocket_message: message }
 }
 
 /// How many processes run when nobody says.

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::config::Site;
 
+/// A worker has a number for each request that it carries.
+const MOST_AT_ONCE: usize = 4095;
+
 /// The site.
 #[derive(Clone, Debug)]
 pub(crate) struct SitePlan {
@@ -64,6 +67,13 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
         check.wrong("site", what, hint);
     }
     Described::of_site(site).check_numbers(check);
+    check.at_least_one(Some(site.concurrency), "site.concurrency");
+    if site.concurrency > MOST_AT_ONCE {
+        check.wrong("site.concurrency", format!("must be at most {MOST_AT_ONCE}"), "");
+    }
+    if site.websocket_message.0 == 0 {
+        check.wrong("site.websocket-message", "must be at least 1", "");
+    }
     check.not_zero(site.wait.0, "site.wait");
     check.at_least_one(Some(site.queue), "site.queue");
     check.not_zero(site.connect_time.0, "site.connect-time");
