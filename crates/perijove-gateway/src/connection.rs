@@ -19,15 +19,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
-    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{ServerConfig, ServerConnection};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    Client, Head, Plan, Response, Routes, Scheme,
+    Client, Head, Plan, Proven, Response, Routes, Scheme,
     error::{Fault, Pages},
     forwarded::{self, Peer},
     listen,
@@ -35,6 +34,7 @@ use crate::{
     note::Note,
     stream::{Socket, Stream},
     thread::Place,
+    tls::clients,
     watch::Watch,
 };
 use http1::{Connection, Ended};
@@ -44,7 +44,7 @@ use http1::{Connection, Ended};
 pub(crate) struct Door {
     pub(crate) routes: Routes,
     pub(crate) tls: Option<Arc<ArcSwap<ServerConfig>>>,
-    pub(crate) strict_transport: Option<Duration>,
+    pub(crate) strict_transport: Option<Arc<str>>,
     pub(crate) is_logged: bool,
     pub(crate) is_traced: bool,
     /// 0 for a Unix socket.
@@ -110,6 +110,7 @@ pub(crate) fn serve(
             None => rules.trusts_unix_peers,
         },
         last_host: Arc::from(""),
+        proven: None,
     };
     let tls = door.tls.as_ref().map(|config| config.load_full());
     let connection = Connection::new(Stream::Plain(socket), door, peer);
@@ -139,15 +140,27 @@ async fn speak(mut connection: Connection) {
 
 /// What is spoken under TLS, once the handshake is done.
 async fn secure(connection: Connection, config: Arc<ServerConfig>) {
-    let Connection { stream, door, peer, watch, .. } = connection;
+    let Connection { stream, door, mut peer, watch, .. } = connection;
     let Stream::Plain(socket) = stream else { return };
     if speaks_plainly(&socket, &watch).await {
         let mut connection = Connection::with_watch(Stream::Plain(socket), watch, door, peer);
         return connection.refuse(&Fault::client(400, "this port is for HTTPS only")).await;
     }
     let Some((stream, is_http2)) = shake_hands(socket, config, &watch).await else { return };
+    if let Stream::Tls(stream) = &stream {
+        peer.proven = known_of(stream.get_ref().1, &door);
+    }
     let connection = Connection::with_watch(stream, watch, door, peer);
     if is_http2 { http2::serve(connection).await } else { speak(connection).await }
+}
+
+/// What TLS tells of a client, if anybody wants to know.
+fn known_of(session: &ServerConnection, door: &Door) -> Option<Arc<Proven>> {
+    let mut proven = clients::proven(session);
+    if door.rules.tells_of_tls {
+        proven.get_or_insert_default().fields.extend(clients::told(session));
+    }
+    proven.map(Arc::new)
 }
 
 /// Whether a client of a TLS port begins with a word rather than a handshake.

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::{Client, Head, PeerCredentials, Scheme};
+use crate::{Client, Head, PeerCredentials, Proven, Scheme};
 
 /// Who stands at the other end of a connection.
 #[derive(Debug)]
@@ -21,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) is_trusted: bool,
     /// The host of the last request, as it was named then: mostly that of the next.
     pub(crate) last_host: Arc<str>,
+    /// What TLS tells of it.
+    pub(crate) proven: Option<Arc<Proven>>,
 }
 
 /// Whether an address lies in one of the networks. An IPv4 address in IPv6 form is the same.
@@ -57,6 +59,7 @@ impl Peer {
             peer: self.credentials,
             request_id: told.request_id.unwrap_or_else(request_id),
             trace: None,
+            proven: self.proven.clone(),
         }
     }
 
@@ -259,6 +262,7 @@ mod tests {
             port: 8000,
             is_trusted,
             last_host: "".into(),
+            proven: None,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Plan {
     pub drain_time: Duration,
     /// Networks whose forwarded headers are believed, as address and prefix length.
     pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Whether upstreams are told version, cipher and server name of a client's TLS.
+    pub tells_of_tls: bool,
     /// Whether the forwarded headers of whoever reaches a Unix socket are believed.
     pub trusts_unix_peers: bool,
     /// A folder with `404.html` and the like.
@@ -77,6 +79,7 @@ impl Default for Plan {
             backlog: 4096,
             drain_time: Duration::from_secs(30),
             trusted_proxies: Vec::new(),
+            tells_of_tls: false,
             trusts_unix_peers: false,
             error_pages: None,
             access_log: None,
@@ -96,8 +99,8 @@ pub struct Listener {
     pub routes: Routes,
     /// Replaced as a whole when the certificates change.
     pub tls: Option<Arc<ArcSwap<rustls::ServerConfig>>>,
-    /// For this long browsers are to come by HTTPS only; told in answers over HTTPS.
-    pub strict_transport: Option<Duration>,
+    /// The Strict-Transport-Security of answers over HTTPS (RFC 6797).
+    pub strict_transport: Option<Arc<str>>,
     /// Whether requests here stand in the access log, are counted, and told when they are slow.
     pub is_logged: bool,
     /// Whether requests here are traced.

@@ -7,6 +7,7 @@
 #[cfg(test)]
 extern crate self as perijove_gateway;
 
+mod access;
 mod access_log;
 mod activity;
 mod body;
@@ -48,6 +49,7 @@ mod tls;
 mod trace;
 mod watch;
 
+pub use access::Access;
 pub use access_log::{AccessLog, LogFormat, LogTemplate, TemplateError};
 pub use activity::Activity;
 pub use body::{Body, BodyError, FileBody, Source};
@@ -58,7 +60,7 @@ pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, L
 pub use guard::{Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 pub use log_file::{LogFile, Rotation};
-pub use message::{Client, PeerCredentials, Request, Response, Scheme};
+pub use message::{Client, PeerCredentials, Proven, Request, Response, Scheme};
 pub use meter::{BOUNDS, ConnectionTotals, Histogram, Label, Meter, RouteTotals, Totals};
 pub use proxy::{
     Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work, ask,
@@ -68,5 +70,7 @@ pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
-pub use tls::{CertificateFiles, Tls, TlsError};
+pub use tls::{
+    Certificate, CertificateFiles, ClientCertificates, Tls, TlsError, TlsSettings,
+};
 pub use trace::{FinishedTrace, Sampling, SpanId, Trace, TraceId, Tracer};

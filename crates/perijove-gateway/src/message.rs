@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 
-use crate::{Body, FieldBlock, Head, Trace};
+use crate::{Body, Certificate, FieldBlock, Head, Trace};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
@@ -46,6 +46,17 @@ pub struct Client {
     pub request_id: Arc<str>,
     /// Set when requests are traced.
     pub trace: Option<Arc<Trace>>,
+    pub proven: Option<Arc<Proven>>,
+}
+
+/// What is known of a client by proof rather than by its word.
+#[derive(Clone, Debug, Default)]
+pub struct Proven {
+    /// The one it showed, which was verified.
+    pub certificate: Option<Certificate>,
+    /// Upstreams are told these fields, whose names begin with `X-Forwarded-`: such a field of a client
+    /// is passed on to none, so that nobody else can say the same.
+    pub fields: Vec<(String, String)>,
 }
 
 impl Client {

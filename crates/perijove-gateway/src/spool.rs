@@ -180,10 +180,11 @@ mod tests {
 
     impl Source for Pieces {
         fn poll_chunk(&mut self, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyError>>> {
-            Poll::Ready(self.0.pop_front().map(|piece| match piece.is_empty() {
-                true => Err(BodyError::CutOff),
-                false => Ok(piece),
-            }))
+            Poll::Ready(
+                self.0
+                    .pop_front()
+                    .map(|piece| if piece.is_empty() { Err(BodyError::CutOff) } else { Ok(piece) }),
+            )
         }
     }
 

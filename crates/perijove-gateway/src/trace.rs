@@ -296,6 +296,7 @@ mod tests {
             port: 0,
             peer: None,
             request_id: "1".into(),
+            proven: None,
             trace: None,
         };
         let end = || {

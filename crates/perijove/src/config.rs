@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+mod access;
 mod edge;
 pub(crate) mod entry;
 mod explain;
@@ -16,9 +17,11 @@ pub(crate) mod plan;
 mod read;
 mod site;
 mod text;
+mod tls;
 mod units;
 
-pub use edge::{Limits, Route, Tls};
+pub use access::{Allow, Auth, AuthKind};
+pub use edge::{Limits, Route};
 pub use files::{CacheRule, Static};
 pub use log::{AccessLog, Log, LogFormat, LogLevel, Rotate};
 pub(crate) use mistakes::Mistake;
@@ -26,6 +29,7 @@ pub use mistakes::Mistakes;
 pub use operations::{Metrics, Traces};
 pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Rollout, Site};
+pub use tls::{CertificatePair, ClientVerify, Tls};
 pub use units::{Period, Size};
 
 use entry::Entry;

@@ -232,6 +232,7 @@ mod tests {
             peer: None,
             request_id: Arc::from("5ca1ab1e"),
             trace: None,
+            proven: None,
         };
         let took = Duration::from_micros(1500);
         let first = Some(Duration::from_micros(1250));

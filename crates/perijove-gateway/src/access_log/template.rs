@@ -273,6 +273,7 @@ mod tests {
             port: 443,
             peer: None,
             request_id: "5ca1ab1e".into(),
+            proven: None,
             trace: None,
         };
         let facts = Facts {

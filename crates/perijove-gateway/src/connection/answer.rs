@@ -74,9 +74,9 @@ fn push_length(out: &mut Vec<u8>, length: u64) {
 }
 
 pub(super) fn push_strict_transport(out: &mut Vec<u8>, door: &Door) {
-    if let Some(time) = door.strict_transport.filter(|_| door.tls.is_some()) {
-        out.extend_from_slice(b"Strict-Transport-Security: max-age=");
-        push_decimal(out, time.as_secs());
+    if let Some(policy) = door.strict_transport.as_deref().filter(|_| door.tls.is_some()) {
+        out.extend_from_slice(b"Strict-Transport-Security: ");
+        out.extend_from_slice(policy.as_bytes());
         out.extend_from_slice(b"\r\n");
     }
 }

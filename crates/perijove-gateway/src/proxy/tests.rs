@@ -97,6 +97,7 @@ fn request(method: &str, target: &str, fields: &[(&str, &str)], body: Body) -> R
             peer: None,
             request_id: "r-1".into(),
             trace: None,
+            proven: None,
         },
     }
 }

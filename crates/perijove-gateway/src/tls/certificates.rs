@@ -70,6 +70,6 @@ fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certified
     Ok(certified)
 }
 
-fn file(path: &Path) -> Result<Vec<u8>, TlsError> {
+pub(super) fn file(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })
 }

@@ -11,6 +11,7 @@
 mod access_log;
 mod bodies;
 mod changing;
+mod client_certificates;
 mod conformance;
 mod counting;
 mod errors;

@@ -53,7 +53,7 @@ fn start(tls: &Tls, site: Site) -> Running {
     let config = tls.config();
     site.start_with(|listener| {
         listener.tls = Some(config);
-        listener.strict_transport = Some(Duration::from_secs(31_536_000));
+        listener.strict_transport = Some("max-age=31536000".into());
     })
 }
 

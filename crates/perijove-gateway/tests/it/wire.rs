@@ -85,6 +85,11 @@ impl Wire {
         }
     }
 
+    /// Whether something comes before the end.
+    pub(crate) async fn goes_on(&mut self) -> bool {
+        self.more().await
+    }
+
     /// Whether something comes within a time.
     pub(crate) async fn has_come(&mut self, within: Duration) -> bool {
         tokio::time::timeout(within, self.more()).await.is_ok()

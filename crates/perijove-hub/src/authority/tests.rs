@@ -74,6 +74,7 @@ pub(super) fn client() -> Client {
         peer: None,
         request_id: "1".into(),
         trace: None,
+        proven: None,
     }
 }
 

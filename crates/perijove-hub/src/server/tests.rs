@@ -310,6 +310,7 @@ fn request(
             peer: None,
             request_id: "1".into(),
             trace: None,
+            proven: None,
         },
         subject: subject.map(Into::into),
     }

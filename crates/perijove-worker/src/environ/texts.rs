@@ -132,8 +132,28 @@ fn place_of(name: &[u8]) -> usize {
     (hash ^ (hash >> 7)) as usize % SLOTS
 }
 
+/// Fields in which the gateway alone tells what it knows of a client, and the keys that applications
+/// know for them: those of CGI (RFC 3875) and of Apache's mod_ssl.
+const TOLD: [(&[u8], &str); 12] = [
+    (b"x-forwarded-user", "REMOTE_USER"),
+    (b"x-forwarded-auth-type", "AUTH_TYPE"),
+    (b"x-forwarded-client-verify", "SSL_CLIENT_VERIFY"),
+    (b"x-forwarded-client-subject", "SSL_CLIENT_S_DN"),
+    (b"x-forwarded-client-issuer", "SSL_CLIENT_I_DN"),
+    (b"x-forwarded-client-name", "SSL_CLIENT_S_DN_CN"),
+    (b"x-forwarded-client-serial", "SSL_CLIENT_M_SERIAL"),
+    (b"x-forwarded-client-fingerprint", "SSL_CLIENT_FINGERPRINT"),
+    (b"x-forwarded-client-names", "SSL_CLIENT_SAN"),
+    (b"x-forwarded-tls-version", "SSL_PROTOCOL"),
+    (b"x-forwarded-tls-cipher", "SSL_CIPHER"),
+    (b"x-forwarded-tls-server-name", "SSL_TLS_SNI"),
+];
+
 /// The environ's key for a field.
 fn key_of(name: &[u8]) -> String {
+    if let Some((_, key)) = TOLD.iter().find(|(told, _)| *told == name) {
+        return (*key).to_owned();
+    }
     let upper = name.iter().map(|byte| match byte {
         b'-' => '_',
         other => char::from(other.to_ascii_uppercase()),

@@ -61,18 +61,6 @@ impl Default for Limits {
     }
 }
 
-/// A certificate makes every TCP listener one of HTTPS.
-#[derive(Clone, Debug, Default, Deserialize, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Tls {
-    /// The certificate and what it is signed by, in PEM. Read again when it changes.
-    pub certificate: Option<PathBuf>,
-    /// Its private key, in PEM.
-    pub key: Option<PathBuf>,
-    /// Addresses on which plain HTTP is redirected to HTTPS.
-    pub redirect_from: Vec<String>,
-}
-
 /// A path with something of its own: an application, a program elsewhere, files, a redirect.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -134,4 +122,13 @@ pub struct Route {
     pub response_time: Option<Period>,
     /// For a connection to the program to be made.
     pub connect_time: Option<Period>,
+    /// Addresses and networks whose clients alone may come here. Those of `site` hold too.
+    #[serde(default)]
+    pub allow_from: Vec<String>,
+    /// Addresses and networks whose clients may not come here.
+    #[serde(default)]
+    pub deny_from: Vec<String>,
+    /// Clients must show a certificate of `tls.client-ca`.
+    #[serde(default)]
+    pub client_certificate: bool,
 }

@@ -64,7 +64,13 @@ fn write_all(text: &mut String, plan: &Plan) -> fmt::Result {
 
 fn edge(text: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(tls) = &plan.tls {
-        writeln!(text, "certificate    {}", tls.certificate.display())?;
+        for certificate in &tls.settings.certificates {
+            writeln!(text, "certificate    {}", certificate.certificate.display())?;
+        }
+        if let Some(clients) = &tls.settings.clients {
+            let who = if clients.is_required { "every client" } else { "who shows one" };
+            writeln!(text, "certificates   of {who}, by {}", clients.authority.display())?;
+        }
         for address in &tls.redirect_from {
             writeln!(text, "redirects from http://{address}")?;
         }

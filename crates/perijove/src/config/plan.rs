@@ -15,6 +15,7 @@ use super::{
 };
 use crate::folders::{Folders, Wanted};
 
+mod access;
 mod application;
 mod edge;
 mod files;
@@ -22,14 +23,17 @@ mod life;
 pub(crate) mod log;
 mod notebook;
 mod site;
+mod tls;
 mod traces;
 
+pub(crate) use access::{AccessPlan, Admission, covers};
 pub(crate) use application::Application;
-pub(crate) use edge::{RoutePlan, RouteTarget, TlsFiles, UpstreamAt};
+pub(crate) use edge::{RoutePlan, RouteTarget, UpstreamAt};
 pub(crate) use files::StaticPlan;
 pub(crate) use life::Life;
 pub(crate) use log::LogFiles;
 pub(crate) use site::{SitePlan, SiteTarget};
+pub(crate) use tls::TlsPlan;
 pub(crate) use traces::TracesPlan;
 
 /// What is to run.
@@ -49,8 +53,10 @@ pub(crate) struct Plan {
     pub(crate) metrics: Option<ListenAt>,
     pub(crate) traces: Option<TracesPlan>,
     pub(crate) limits: Limits,
-    pub(crate) tls: Option<TlsFiles>,
+    pub(crate) tls: Option<TlsPlan>,
     pub(crate) site: SitePlan,
+    /// Who may pass.
+    pub(crate) access: AccessPlan,
     pub(crate) life: Life,
     /// None when there is no Python that could run any.
     pub(crate) notebook: Option<perijove_hub::Plan>,
@@ -119,8 +125,9 @@ impl Plan {
             traces: traces::decide(config.traces.as_ref(), check),
             log: config.log.clone(),
             limits: edge::limits(&config.limits, check),
-            tls: edge::tls(config.tls.as_ref(), check),
+            tls: tls::decide(config.tls.as_ref(), check),
             life: life::decide(&config.site, check),
+            access: access::of_site(config, &site.root, check),
             site,
             notebook,
             routes,

@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Period, Size, Static};
+use super::{Allow, Auth, Period, Size, Static};
 
 /// The site: a Python application run here, or one in any language that runs elsewhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -58,6 +58,14 @@ pub struct Site {
     /// on as they come. Without it as long as `body-limit` for WSGI, `0` for ASGI and for programs
     /// elsewhere.
     pub body_buffer: Option<Size>,
+    /// Addresses and networks whose clients alone may come.
+    pub allow_from: Vec<String>,
+    /// Addresses and networks whose clients may not come.
+    pub deny_from: Vec<String>,
+    /// Below these paths clients must show a certificate of `tls.client-ca`.
+    pub client_certificate_paths: Vec<String>,
+    pub auth: Option<Auth>,
+    pub allow: Option<Allow>,
     /// How long a request waits in line for a free worker.
     pub wait: Period,
     /// How many requests may wait in line; more are answered with 503 at once.
@@ -118,6 +126,11 @@ impl Default for Site {
             error_pages: None,
             body_limit: Size(100 << 20),
             body_buffer: None,
+            allow_from: Vec::new(),
+            deny_from: Vec::new(),
+            client_certificate_paths: Vec::new(),
+            auth: None,
+            allow: None,
             wait: Period::seconds(30),
             queue: 4096,
             connect_time: Period::seconds(5),

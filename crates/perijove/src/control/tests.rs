@@ -25,6 +25,7 @@ fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
             peer: None,
             request_id: "1".into(),
             trace: None,
+            proven: None,
         },
         subject: None,
     }

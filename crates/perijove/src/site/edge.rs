@@ -1,6 +1,6 @@
 //! What the gateway is told of a plan: listeners, certificates, logs.
 
-use std::{num::NonZero, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{num::NonZero, os::fd::OwnedFd, sync::Arc};
 
 use perijove_gateway::{
     AccessLog, Gateway, HeadLimits, ListenAddress, Listener, Meter, Routes, Tls, Tracer,
@@ -24,14 +24,11 @@ const PUBLIC_SOCKET: u32 = 0o666;
 /// For this account alone.
 const CONTROL_SOCKET: u32 = 0o600;
 
-/// Browsers that were redirected once come by HTTPS for a year.
-const STRICT_TRANSPORT: Duration = Duration::from_secs(365 * 86_400);
-
 /// Reads the certificates, if there are any.
 pub(super) fn certificates(plan: &Plan) -> Result<Option<Arc<Tls>>, Failure> {
     let Some(tls) = &plan.tls else { return Ok(None) };
-    let tls =
-        Tls::load(vec![tls.pair()]).map_err(|error| Failure::new(Kind::Configuration, error))?;
+    let tls = Tls::load(tls.settings.clone())
+        .map_err(|error| Failure::new(Kind::Configuration, error))?;
     Ok(Some(Arc::new(tls)))
 }
 
@@ -83,6 +80,7 @@ impl Open<'_> {
             drain_time: limits.drain_time.0,
             trusted_proxies: plan.trusted_proxies.clone(),
             trusts_unix_peers: plan.trusts_unix_peers,
+            tells_of_tls: plan.tls.as_ref().is_some_and(|tls| tls.has_environment),
             error_pages: plan.site.error_pages.clone(),
             access_log: self.access_log.clone(),
             slow: Some(plan.log.slow.0).filter(|slow| !slow.is_zero()),
@@ -140,8 +138,8 @@ impl Open<'_> {
         let mut listener = Listener::new(address, self.routes.clone());
         if let Some(tls) = self.tls.filter(|_| may_be_tls) {
             listener.tls = Some(tls.config());
-            let redirects = self.plan.tls.as_ref().is_some_and(|tls| !tls.redirect_from.is_empty());
-            listener.strict_transport = redirects.then_some(STRICT_TRANSPORT);
+            let plan = self.plan.tls.as_ref();
+            listener.strict_transport = plan.and_then(|tls| tls.strict_transport.clone());
         }
         listener
     }

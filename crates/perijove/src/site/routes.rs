@@ -1,6 +1,6 @@
 //! The routes of a plan, as the gateway wants them.
 
-use std::sync::Arc;
+use std::{slice, sync::Arc};
 
 use perijove_gateway::{
     FileMemory, Files, Limits, Meter, Moved, Protocol, Route, Routes, Target, Upstream,
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::config::{
     Plan,
-    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt},
+    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt, covers},
 };
 
 /// Bytes of small files that are kept in memory.
@@ -56,8 +56,10 @@ pub(super) fn all(
 ) -> Vec<Placed> {
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
-    let mut placed = site(&plan.site, upstreams, &memory);
-    placed.iter_mut().for_each(|(_, _, route)| rules::of_site(plan, route));
+    let mut placed = site(plan, upstreams, &memory);
+    for (_, path, route) in &mut placed {
+        rules::of_site(plan, path, route);
+    }
     placed.extend(plan.routes.iter().filter_map(|written| {
         let mut placed = further(written, applications, &memory)?;
         rules::of_path(plan, written, &mut placed.2);
@@ -81,7 +83,8 @@ pub(super) fn elsewhere(address: &UpstreamAt) -> Upstream {
     Upstream { address, protocol: Protocol::Http1, capacity: None, account: None }
 }
 
-fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) -> Vec<Placed> {
+fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) -> Vec<Placed> {
+    let site = &plan.site;
     let limits =
         Limits { body: site.body_limit, response_time: site.response_time, ..Limits::default() };
     let route = |files: &[&StaticPlan]| {
@@ -97,10 +100,14 @@ fn site(site: &SitePlan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory
     let mut paths: Vec<&str> = vec!["/"];
     let open = || site.files.iter().filter(|files| !files.is_internal);
     paths.extend(open().map(|files| files.path.as_str()));
+    // And those where something else is asked, with the files that lie there all the same.
+    paths.extend(plan.access.paths());
     paths.sort_unstable();
     paths.dedup();
     let placed = |path: &str| {
-        let here: Vec<&StaticPlan> = open().filter(|files| files.path == path).collect();
+        let around = open().map(|files| &files.path).filter(|at| covers(slice::from_ref(at), path));
+        let at = around.max_by_key(|at| at.len()).map_or(path, String::as_str);
+        let here: Vec<&StaticPlan> = open().filter(|files| files.path == at).collect();
         Some((None, path.to_owned(), route(&here)?))
     };
     paths.into_iter().filter_map(placed).collect()

@@ -2,10 +2,13 @@
 
 use std::{path::Path, sync::Arc};
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, DnType, IsCa, Issuer, KeyPair,
+    generate_simple_self_signed,
+};
 use rustls::{
     ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -115,6 +118,108 @@ async fn plain_http_is_sent_to_https() {
     let stream = connect(&site, &[b"http/1.1"]).await.unwrap();
     let answer = Connection::over(stream, NAME).ask("GET", "/", b"").await;
     assert!(answer.field("strict-transport-security").is_some(), "{answer:?}");
+}
+
+/// A site that asks clients for certificates below `/tell`, and one of such a client.
+fn with_clients() -> (Plan, CertificateDer<'static>, PrivateKeyDer<'static>) {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let authority = params.self_signed(&key).unwrap().pem();
+    let issuer = Issuer::new(params, key);
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "Ada");
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let plan = plan()
+        .file("clients.pem", authority)
+        .set("tls.client-ca = 'clients.pem'")
+        .set("tls.client-verify = 'optional'")
+        .set("tls.environment = true")
+        .set("tls.strict-transport = 'max-age=60; includeSubDomains'")
+        .set("site.client-certificate-paths = ['/tell']");
+    (plan, certificate, key)
+}
+
+#[tokio::test]
+async fn a_client_is_known_by_its_certificate() {
+    let (plan, certificate, key) = with_clients();
+    let site = plan.start().await;
+    let name = ServerName::try_from(NAME).unwrap();
+    let trusting = || {
+        let pem = std::fs::read(site.folder().join("certificate.pem")).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+    };
+    let known = trusting().with_client_auth_cert(vec![certificate], key).unwrap();
+    let stream = TcpStream::connect(site.address()).await.unwrap();
+    let stream = TlsConnector::from(Arc::new(known)).connect(name, stream).await.unwrap();
+    let mut connection = Connection::over(stream, NAME);
+    let lies = [
+        "X-Forwarded-Client-Subject: CN=Eve",
+        "X_Forwarded_Client_Name: Eve",
+        "X-Forwarded-User: eve",
+    ];
+    let told = connection.ask_with("GET", "/tell", &lies, b"").await;
+    let told: serde_json::Value = serde_json::from_str(&told.text()).unwrap();
+    assert_eq!(told["SSL_CLIENT_VERIFY"], "SUCCESS");
+    assert_eq!(told["SSL_CLIENT_S_DN_CN"], "Ada");
+    assert!(told["SSL_CLIENT_S_DN"].as_str().unwrap().contains("CN=Ada"), "{told}");
+    assert_eq!(told["SSL_PROTOCOL"], "TLSv1.3");
+    assert_eq!(told["SSL_TLS_SNI"], NAME);
+    assert!(told.get("REMOTE_USER").is_none() && !told.to_string().contains("Eve"), "{told}");
+    let stream = connect(&site, &[b"http/1.1"]).await.unwrap();
+    let mut stranger = Connection::over(stream, NAME);
+    let answer = stranger.ask("GET", "/", b"").await;
+    assert_eq!(answer.field("strict-transport-security"), Some("max-age=60; includeSubDomains"));
+    answer.shows("over TLS");
+    stranger.ask_with("GET", "/tell", &lies, b"").await.is(403);
+}
+
+#[tokio::test]
+async fn a_name_has_a_certificate_of_its_own() {
+    let other = generate_simple_self_signed(["other.example.com".to_owned()]).unwrap();
+    let site = plan()
+        .file("other.pem", other.cert.pem())
+        .file("other-key.pem", other.signing_key.serialize_pem())
+        .set("tls.further = [{ certificate = 'other.pem', key = 'other-key.pem' }]")
+        .set("tls.min-version = '1.3'")
+        .start()
+        .await;
+    drop(connect(&site, &[]).await.unwrap());
+    let mut roots = RootCertStore::empty();
+    roots.add(other.cert.der().clone()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = |versions: &[&'static rustls::SupportedProtocolVersion]| {
+        ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots.clone())
+            .with_no_client_auth()
+    };
+    for (version, expected) in [(&rustls::version::TLS13, true), (&rustls::version::TLS12, false)] {
+        let stream = TcpStream::connect(site.address()).await.unwrap();
+        let name = ServerName::try_from("other.example.com").unwrap();
+        let connector = TlsConnector::from(Arc::new(config(&[version])));
+        assert_eq!(connector.connect(name, stream).await.is_ok(), expected);
+    }
+}
+
+#[tokio::test]
+async fn addresses_may_be_kept_out() {
+    let check = async |line: &str, expected: u16| {
+        let site = Plan::new().file("public/index.html", "x").set(line).start().await;
+        site.get("/").await.is(expected);
+    };
+    check("site.allow-from = ['127.0.0.0/8']", 200).await;
+    check("site.allow-from = ['10.0.0.0/8']", 403).await;
+    check("site.deny-from = ['127.0.0.1']", 403).await;
 }
 
 #[test]

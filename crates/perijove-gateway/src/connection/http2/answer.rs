@@ -78,8 +78,8 @@ pub(super) fn begin(
         headers.insert(header::CONTENT_LENGTH, length.into());
     }
     let door = &active.0.door;
-    if let Some(time) = door.strict_transport.filter(|_| door.tls.is_some())
-        && let Ok(value) = HeaderValue::try_from(format!("max-age={}", time.as_secs()))
+    if let Some(policy) = door.strict_transport.as_deref().filter(|_| door.tls.is_some())
+        && let Ok(value) = HeaderValue::from_str(policy)
     {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
     }

@@ -57,6 +57,11 @@ impl Onward<'_> {
         if let Some(trace) = &self.client.trace {
             emit(b"traceparent", trace.onward().as_bytes());
         }
+        if let Some(proven) = &self.client.proven {
+            for (name, value) in &proven.fields {
+                emit(name.as_bytes(), value.as_bytes());
+            }
+        }
         for (name, value) in self.rewrite.iter().flat_map(|rewrite| rewrite.set.iter()) {
             emit(name.as_bytes(), value.reveal().as_bytes());
         }

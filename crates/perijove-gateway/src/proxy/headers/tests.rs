@@ -15,6 +15,7 @@ fn client(address: Option<&str>) -> Client {
         peer: None,
         request_id: "r-1".into(),
         trace: None,
+        proven: None,
     }
 }
 

@@ -1,35 +1,18 @@
 //! What the edge is to do: limits, trusted peers, certificates, routes to programs elsewhere.
 
 use std::{
-    error::Error,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use perijove_gateway::{CertificateFiles, Tls};
-
 use super::{
-    Application, Check, ListenAt,
+    Application, Check,
+    access::{self, Admission},
     application::{Described, Found},
     files::{self, StaticPlan},
 };
-use crate::config::{Config, Limits, Route, Tls as Written};
-
-/// The files of a certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TlsFiles {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    /// Where plain HTTP is redirected from.
-    pub(crate) redirect_from: Vec<ListenAt>,
-}
-
-impl TlsFiles {
-    pub(crate) fn pair(&self) -> CertificateFiles {
-        CertificateFiles { certificate: self.certificate.clone(), key: self.key.clone() }
-    }
-}
+use crate::config::{Config, Limits, Route};
 
 /// A path that is served by something else than the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +27,7 @@ pub(crate) struct RoutePlan {
     pub(crate) body_buffer: Option<u64>,
     pub(crate) response_time: Duration,
     pub(crate) connect_time: Duration,
+    pub(crate) admission: Admission,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -132,7 +116,7 @@ pub(super) fn trusted_proxies(networks: &[String], check: &mut Check<'_>) -> Vec
     found
 }
 
-fn network(text: &str) -> Option<(IpAddr, u8)> {
+pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
         None => (text, None),
@@ -141,26 +125,6 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     let longest = if address.is_ipv4() { 32 } else { 128 };
     let length = length.unwrap_or(longest);
     (length <= longest).then_some((address, length))
-}
-
-pub(super) fn tls(tls: Option<&Written>, check: &mut Check<'_>) -> Option<TlsFiles> {
-    let tls = tls?;
-    let redirect_from = check.listen(&tls.redirect_from, "tls.redirect-from");
-    let mut file = |path: Option<&PathBuf>, key: &str, what: &str| {
-        let Some(path) = path else {
-            check.wrong("tls", format!("`{key}` is missing"), &format!("name the {what}, in PEM"));
-            return None;
-        };
-        Some(check.layers.folder.join(path))
-    };
-    let certificate = file(tls.certificate.as_ref(), "certificate", "file with the certificate");
-    let key = file(tls.key.as_ref(), "key", "file with its private key");
-    let files = TlsFiles { certificate: certificate?, key: key?, redirect_from };
-    if let Err(error) = Tls::load(vec![files.pair()]) {
-        let cause = error.source().map_or_else(String::new, |cause| format!(" ({cause})"));
-        check.wrong("tls", format!("{error}{cause}"), "");
-    }
-    Some(files)
 }
 
 pub(super) fn routes(config: &Config, check: &mut Check<'_>) -> Vec<RoutePlan> {
@@ -189,6 +153,7 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         body_buffer: route.body_buffer.map(|size| size.0),
         response_time: route.response_time.unwrap_or(config.site.response_time).0,
         connect_time: route.connect_time.unwrap_or(config.site.connect_time).0,
+        admission: access::of_route(at, route, config, check),
     })
 }
 

@@ -45,11 +45,13 @@ pub(super) enum Kind {
 /// The sources, each with what its types are called elsewhere.
 const SOURCES: [(&str, &str); 7] = [
     ("crates/perijove/src/config.rs", ""),
+    ("crates/perijove/src/config/access.rs", ""),
     ("crates/perijove/src/config/edge.rs", ""),
     ("crates/perijove/src/config/files.rs", ""),
     ("crates/perijove/src/config/log.rs", ""),
     ("crates/perijove/src/config/operations.rs", ""),
     ("crates/perijove/src/config/site.rs", ""),
+    ("crates/perijove/src/config/tls.rs", ""),
     ("crates/perijove-hub/src/config.rs", "perijove_hub::"),
 ];
 

@@ -1,0 +1,69 @@
+//! Settings of who may pass, beyond addresses: functions in Python that are asked.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::Period;
+
+/// Users sign in by HTTP's own means; a function in Python knows them.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Auth {
+    /// A file of Python with `check_password(environ, user, password)`, which returns `True`, `False`,
+    /// or `None` for a user it does not know. It runs in a worker of its own, with the site's Python.
+    pub script: Option<PathBuf>,
+    /// How users sign in: `basic`.
+    #[serde(rename = "type")]
+    pub kind: AuthKind,
+    /// What browsers show when they ask for name and password.
+    pub realm: String,
+    /// Below these paths users must have signed in.
+    pub paths: Vec<String>,
+    /// Users must be of this group: `groups_for_user(environ, user)` names those of a user.
+    pub group: Option<String>,
+    /// Where `groups_for_user` is, if not in `script`.
+    pub group_script: Option<PathBuf>,
+    /// How long an answer of the functions is remembered.
+    pub keep_time: Period,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            script: None,
+            kind: AuthKind::Basic,
+            realm: "site".to_owned(),
+            paths: vec!["/".to_owned()],
+            group: None,
+            group_script: None,
+            keep_time: Period::seconds(30),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum AuthKind {
+    #[default]
+    Basic,
+}
+
+/// A function in Python says which clients may come.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Allow {
+    /// A file of Python with `allow_access(environ, host)`, where `host` is the client's address. It
+    /// returns `True`, `False`, or `None` for neither, which lets pass.
+    pub script: Option<PathBuf>,
+    /// Below these paths it is asked.
+    pub paths: Vec<String>,
+    /// How long an answer of the function is remembered.
+    pub keep_time: Period,
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self { script: None, paths: vec!["/".to_owned()], keep_time: Period::seconds(30) }
+    }
+}

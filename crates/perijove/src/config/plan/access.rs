@@ -1,0 +1,193 @@
+//! Who may pass: networks, certificates of clients, functions in Python.
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{Check, edge::network};
+use crate::config::{Allow, Auth, ClientVerify, Config, Route, Tls};
+
+/// Who may pass to a route, by address and certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Admission {
+    pub(crate) allow: Vec<(IpAddr, u8)>,
+    pub(crate) deny: Vec<(IpAddr, u8)>,
+    pub(crate) needs_certificate: bool,
+}
+
+/// Who may pass to the site, and what is asked below which paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AccessPlan {
+    pub(crate) admission: Admission,
+    /// Below these, clients need a certificate.
+    pub(crate) certificate_paths: Vec<String>,
+    pub(crate) auth: Option<AuthPlan>,
+    pub(crate) allow: Option<AllowPlan>,
+}
+
+/// Signing in by a function in Python.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthPlan {
+    pub(crate) script: PathBuf,
+    pub(crate) realm: String,
+    pub(crate) paths: Vec<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) group_script: Option<PathBuf>,
+    pub(crate) keep_time: Duration,
+}
+
+/// Addresses judged by a function in Python.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AllowPlan {
+    pub(crate) script: PathBuf,
+    pub(crate) paths: Vec<String>,
+    pub(crate) keep_time: Duration,
+}
+
+impl AccessPlan {
+    /// The paths below which something is asked that is not asked elsewhere.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
+        let auth = self.auth.iter().flat_map(|auth| &auth.paths);
+        let allow = self.allow.iter().flat_map(|allow| &allow.paths);
+        self.certificate_paths.iter().chain(auth).chain(allow).map(String::as_str)
+    }
+}
+
+/// Whether what is said of one of the prefixes is said of a path too, as routes have it: a prefix
+/// without a slash at its end is itself and what follows after a slash.
+pub(crate) fn covers(prefixes: &[String], path: &str) -> bool {
+    prefixes.iter().any(|prefix| {
+        path.strip_prefix(prefix.as_str())
+            .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
+    })
+}
+
+pub(super) fn of_site(config: &Config, root: &Path, check: &mut Check<'_>) -> AccessPlan {
+    let site = &config.site;
+    let paths = paths(&site.client_certificate_paths, "site.client-certificate-paths", check);
+    if !paths.is_empty() {
+        needs_authority(config, "site.client-certificate-paths", check);
+    }
+    AccessPlan {
+        admission: Admission {
+            allow: networks(&site.allow_from, "site.allow-from", check),
+            deny: networks(&site.deny_from, "site.deny-from", check),
+            needs_certificate: false,
+        },
+        certificate_paths: paths,
+        auth: site.auth.as_ref().and_then(|auth| self::auth(auth, root, check)),
+        allow: site.allow.as_ref().and_then(|allow| self::allow(allow, root, check)),
+    }
+}
+
+pub(super) fn of_route(
+    at: usize,
+    route: &Route,
+    config: &Config,
+    check: &mut Check<'_>,
+) -> Admission {
+    let key = |name: &str| format!("route[{at}].{name}");
+    if route.client_certificate {
+        needs_authority(config, &key("client-certificate"), check);
+    }
+    Admission {
+        allow: networks(&route.allow_from, &key("allow-from"), check),
+        deny: networks(&route.deny_from, &key("deny-from"), check),
+        needs_certificate: route.client_certificate,
+    }
+}
+
+/// Without an authority nobody could pass.
+fn needs_authority(config: &Config, key: &str, check: &mut Check<'_>) {
+    let is_known = |tls: &Tls| tls.client_ca.is_some() && tls.client_verify != ClientVerify::Off;
+    if !config.tls.as_ref().is_some_and(is_known) {
+        let hint = "name the authority's certificate in `tls.client-ca`";
+        check.wrong(key, "no certificate of a client is believed", hint);
+    }
+}
+
+fn networks(written: &[String], key: &str, check: &mut Check<'_>) -> Vec<(IpAddr, u8)> {
+    let mut found = Vec::new();
+    for (at, text) in written.iter().enumerate() {
+        if let Some(network) = network(text) {
+            found.push(network);
+        } else {
+            let what = format!("{text:?} is no address and no network");
+            check.wrong(&format!("{key}[{at}]"), what, "write \"127.0.0.1\" or \"10.0.0.0/8\"");
+        }
+    }
+    found
+}
+
+fn paths(written: &[String], key: &str, check: &mut Check<'_>) -> Vec<String> {
+    for (at, path) in written.iter().enumerate().filter(|(_, path)| !path.starts_with('/')) {
+        let what = format!("{path:?} does not begin with a slash");
+        check.wrong(&format!("{key}[{at}]"), what, "for example \"/admin/\"");
+    }
+    written.to_vec()
+}
+
+fn script(
+    written: Option<&PathBuf>,
+    key: &str,
+    root: &Path,
+    check: &mut Check<'_>,
+) -> Option<PathBuf> {
+    let Some(path) = written else {
+        check.wrong(key, "`script` is missing", "name the file of Python with the functions");
+        return None;
+    };
+    let path = root.join(path);
+    if !path.is_file() {
+        check.wrong(&format!("{key}.script"), format!("there is no file {}", path.display()), "");
+    }
+    Some(path)
+}
+
+fn auth(auth: &Auth, root: &Path, check: &mut Check<'_>) -> Option<AuthPlan> {
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if !auth.realm.bytes().all(is_plain) {
+        check.wrong("site.auth.realm", "can be printable ASCII without quotes only", "");
+    }
+    check.wrong("site.auth", "is not available in this version", "");
+    let group_script = auth.group_script.as_ref().map(|path| root.join(path));
+    Some(AuthPlan {
+        paths: paths(&auth.paths, "site.auth.paths", check),
+        script: script(auth.script.as_ref(), "site.auth", root, check)?,
+        realm: auth.realm.clone(),
+        group: auth.group.clone(),
+        group_script,
+        keep_time: auth.keep_time.0,
+    })
+}
+
+fn allow(allow: &Allow, root: &Path, check: &mut Check<'_>) -> Option<AllowPlan> {
+    check.wrong("site.allow", "is not available in this version", "");
+    Some(AllowPlan {
+        paths: paths(&allow.paths, "site.allow.paths", check),
+        script: script(allow.script.as_ref(), "site.allow", root, check)?,
+        keep_time: allow.keep_time.0,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::covers;
+
+    #[test]
+    fn prefixes_cover_whole_segments() {
+        let check = |prefix: &str, path: &str, expected: bool| {
+            assert_eq!(covers(&[prefix.to_owned()], path), expected, "{prefix} {path}");
+        };
+        check("/", "/", true);
+        check("/", "/admin/", true);
+        check("/admin", "/admin", true);
+        check("/admin", "/admin/", true);
+        check("/admin", "/administer", false);
+        check("/admin/", "/admin/static/", true);
+        check("/admin/", "/admin", false);
+        check("/admin/", "/", false);
+    }
+}
