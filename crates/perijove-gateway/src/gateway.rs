@@ -139,6 +139,8 @@ pub enum ListenAddress {
         socket: std::os::fd::OwnedFd,
         file: Option<PathBuf>,
     },
+    /// That of a listener of the same name that is open already: it can be kept, not opened.
+    Open,
 }
 
 impl fmt::Display for ListenAddress {
@@ -147,6 +149,7 @@ impl fmt::Display for ListenAddress {
             Self::Tcp(address) => write!(f, "{address}"),
             Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
             Self::Inherited(_) | Self::Handed { .. } => f.write_str("the inherited socket"),
+            Self::Open => f.write_str("a socket that was open"),
         }
     }
 }

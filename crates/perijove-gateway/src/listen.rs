@@ -48,6 +48,7 @@ impl Bound {
             ListenAddress::Unix { path, mode } => unix(path, mode, backlog),
             ListenAddress::Inherited(descriptor) => inherited(descriptor),
             ListenAddress::Handed { socket, file } => handed(socket, file),
+            ListenAddress::Open => Err(ErrorKind::NotFound.into()),
         };
         bound.map_err(|source| match source.kind() {
             ErrorKind::AddrInUse => BindError::InUse { address: text },

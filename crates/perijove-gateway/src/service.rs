@@ -12,7 +12,7 @@ pub trait Service: Send + Sync + std::fmt::Debug {
 }
 
 /// A request whose body was read whole, at most the route's limit or 1 MiB, whichever is less.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceRequest {
     pub head: Head,
     pub body: Bytes,

@@ -39,6 +39,8 @@ pub(crate) struct Core {
     pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) saver: Saver,
     pub(crate) stop: CancellationToken,
+    /// Another hub has followed this one.
+    pub(crate) followed: CancellationToken,
     pub(crate) tasks: TaskTracker,
     routes: Routes,
     /// The runtime on which servers are looked after: their processes are started from its thread.
@@ -81,6 +83,7 @@ impl Core {
             spawner,
             saver,
             stop: CancellationToken::new(),
+            followed: CancellationToken::new(),
             tasks: TaskTracker::new(),
             routes,
             runtime: Handle::current(),
@@ -207,11 +210,20 @@ impl Core {
         self.routes.remove(None, &own_pages(place));
     }
 
+    /// Lets no more requests through to any notebook.
+    pub(crate) fn close_all_doors(&self) {
+        let plan = self.plan.load();
+        let users: Vec<User> = self.servers().keys().cloned().collect();
+        for user in users {
+            self.close_door(&Place::new(&plan, &user));
+        }
+    }
+
     /// Removes the socket of a notebook that has ended.
     pub(crate) async fn clear(&self, place: &Place) {
         self.close_door(place);
         let place = place.clone();
-        let cleared = tokio::task::spawn_blocking(move || {
+        let cleared = self.tasks.spawn_blocking(move || {
             fs::remove_file(&place.socket).ok();
             fs::remove_dir(&place.socket_folder).ok();
         });

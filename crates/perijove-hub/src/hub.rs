@@ -3,11 +3,14 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, Read as _, Seek as _, Write as _},
-    os::unix::fs::{
-        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::{
+            DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+        },
     },
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -39,8 +42,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 pub struct Hub {
     core: Arc<Core>,
     site_cookies: Arc<CookieNames>,
-    /// Held as long as this hub lives, so that there is never a second one.
-    _lock: File,
+    /// Held as long as this hub lives, or until another follows, so that there is never a second
+    /// one.
+    lock: Mutex<Option<StateLock>>,
 }
 
 /// Why the hub could not be opened.
@@ -76,23 +80,34 @@ impl Hub {
         site: Option<Arc<Upstreams>>,
     ) -> Result<Self, OpenError> {
         let site = site.ok_or(OpenError::NoAuthority)?;
-        Self::open_with(plan, routes, site, Arc::new(Local)).await
+        check_length(&plan)?;
+        make_folder(&plan.state_folder)?;
+        let lock = StateLock::take(&plan.state_folder)?;
+        Self::open_with(plan, routes, site, lock).await
+    }
+
+    /// Like [`Hub::open`], after a hub that was closed and has handed its lock on.
+    pub async fn follow(
+        plan: Plan,
+        routes: Routes,
+        site: Option<Arc<Upstreams>>,
+        lock: StateLock,
+    ) -> Result<Self, OpenError> {
+        let site = site.ok_or(OpenError::NoAuthority)?;
+        check_length(&plan)?;
+        lock.note();
+        Self::open_with(plan, routes, site, lock).await
     }
 
     async fn open_with(
         plan: Plan,
         routes: Routes,
         site: Arc<Upstreams>,
-        spawner: Arc<dyn Spawner>,
+        lock: StateLock,
     ) -> Result<Self, OpenError> {
-        let runtime = plan.runtime_folder.as_os_str();
-        if runtime.len() + SOCKET_NAME > 107 {
-            return Err(OpenError::LongName { folder: runtime.display().to_string() });
-        }
-        make_folder(&plan.state_folder)?;
+        let spawner: Arc<dyn Spawner> = Arc::new(Local);
         make_own_folder(&plan.state_folder.join("notebooks"))?;
         make_own_folder(&plan.runtime_folder.join("notebook"))?;
-        let lock = lock(&plan.state_folder)?;
         let state_folder = plan.state_folder.clone();
         let site_cookies = site.cookie_names().clone();
         let names = site_cookies.clone();
@@ -116,7 +131,7 @@ impl Hub {
         for record in records {
             core.adopt(record);
         }
-        Ok(Self { core, site_cookies, _lock: lock })
+        Ok(Self { core, site_cookies, lock: Mutex::new(Some(lock)) })
     }
 
     /// The control API below `/notebooks`. It checks no secret: that is done before it.
@@ -129,14 +144,49 @@ impl Hub {
         let state_folder = self.core.plan.load().state_folder.clone();
         tokio::select! {
             () = stop.cancelled() => {}
+            () = self.core.stop.cancelled() => {}
             () = self.core.saver.run() => {}
             () = site_cookies::keep(state_folder, self.site_cookies.clone()) => {}
         }
-        self.core.stop.cancel();
-        self.core.tasks.close();
-        if tokio::time::timeout(LAST_MOMENT, self.core.tasks.wait()).await.is_err() {
+        if !self.end_tasks().await {
             tracing::warn!("some notebooks' states were still being saved");
         }
+    }
+
+    /// Makes no move and writes nothing any more, so that another hub may follow on the same
+    /// folder. Notebooks run on, and requests pass to them. False when something does not come to
+    /// its end.
+    pub async fn close(&self) -> bool {
+        self.core.saver.save_what_is_left().await;
+        let is_ended = self.end_tasks().await;
+        self.core.saver.close().await;
+        is_ended
+    }
+
+    async fn end_tasks(&self) -> bool {
+        self.core.stop.cancel();
+        self.core.tasks.close();
+        tokio::time::timeout(LAST_MOMENT, self.core.tasks.wait()).await.is_ok()
+    }
+
+    /// After it was closed: another hub has followed, and answers where this one's pages did. Who
+    /// has waited here asks once more.
+    pub fn give_way(&self) {
+        self.core.followed.cancel();
+    }
+
+    /// After it was closed: the hub that follows is in another process. New requests for notebooks
+    /// are sent there, and the lock is that one's alone.
+    pub fn leave(&self) {
+        self.core.close_all_doors();
+        self.give_way();
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The same lock once more, for a hub that follows this one: held until both are dropped.
+    pub fn share_lock(&self) -> io::Result<StateLock> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().map_or_else(|| Err(io::ErrorKind::NotFound.into()), StateLock::share)
     }
 
     /// Takes over changed settings; notebooks that run keep what they were started with.
@@ -177,8 +227,51 @@ fn make_own_folder(folder: &Path) -> Result<(), OpenError> {
     fs::set_permissions(folder, Permissions::from_mode(0o700)).map_err(told)
 }
 
-/// Takes the lock of the state folder, which the kernel gives back when this process ends,
-/// however it ends.
+fn check_length(plan: &Plan) -> Result<(), OpenError> {
+    let runtime = plan.runtime_folder.as_os_str();
+    if runtime.len() + SOCKET_NAME > 107 {
+        return Err(OpenError::LongName { folder: runtime.display().to_string() });
+    }
+    Ok(())
+}
+
+/// The lock of a state folder, which the kernel gives back when the last process that shares it
+/// ends, however it ends.
+#[derive(Debug)]
+pub struct StateLock {
+    file: File,
+}
+
+impl StateLock {
+    /// A lock that another process holds and has passed on.
+    pub fn passed_on(descriptor: OwnedFd) -> Self {
+        Self { file: descriptor.into() }
+    }
+
+    /// For another process.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
+    }
+
+    /// The same lock once more, held until both are dropped.
+    fn share(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()? })
+    }
+
+    /// Notes who holds it. For people only; on a full disk the lock holds without it.
+    fn note(&self) {
+        let mut file = &self.file;
+        let written = file.set_len(0).and_then(|()| file.rewind());
+        written.and_then(|()| writeln!(file, "{}", std::process::id())).ok();
+    }
+
+    fn take(folder: &Path) -> Result<Self, OpenError> {
+        let lock = Self { file: lock(folder)? };
+        lock.note();
+        Ok(lock)
+    }
+}
+
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("hub.lock");
     let told = |source| OpenError::Io { path: path.display().to_string(), source };
@@ -199,9 +292,6 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
         let process = process.trim().to_owned();
         return Err(OpenError::Locked { folder: folder.display().to_string(), process });
     }
-    // For people only; on a full disk the lock holds without it.
-    let written = file.set_len(0).and_then(|()| file.rewind());
-    written.and_then(|()| writeln!(file, "{}", std::process::id())).ok();
     Ok(file)
 }
 

@@ -23,5 +23,5 @@ mod store;
 mod user;
 
 pub use config::{Config, Lapse, Mistake, Plan, Setting, Surroundings};
-pub use hub::{Hub, OpenError, ReconfigureError};
+pub use hub::{Hub, OpenError, ReconfigureError, StateLock};
 pub use user::{NameError, User};

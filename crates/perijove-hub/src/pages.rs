@@ -1,8 +1,9 @@
 //! The hub's own pages: a notebook that starts, failed, is not there, is somebody else's.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use perijove_gateway::{Body, Head, Response, Service, ServiceRequest};
+use tokio::time::timeout;
 
 use crate::{
     config::Plan,
@@ -19,6 +20,9 @@ mod render;
 pub(crate) use render::{foreign, in_the_clear, no_word, not_by_that_name, not_yours};
 
 use render::{absent, error, failed, progress, too_many};
+
+/// How long a hub that is closed waits for the one that follows it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Answers below the path of notebooks where no notebook does.
 #[derive(Debug)]
@@ -44,6 +48,9 @@ impl Pages {
         let Some(user) = request.subject.as_deref().and_then(|name| User::new(name).ok()) else {
             return not_yours(head);
         };
+        if self.core.stop.is_cancelled() {
+            return self.once_more(head).await;
+        }
         let plan = self.core.plan.load_full();
         let path = String::from_utf8_lossy(head.path()).into_owned();
         let address = format!("{}{}/", plan.path, user.canonical(&plan.site_paths));
@@ -64,10 +71,19 @@ impl Pages {
         }
     }
 
+    /// This hub is closed: as soon as another has followed, the same is asked of that one.
+    async fn once_more(&self, head: &Head) -> Response {
+        match timeout(PATIENCE, self.core.followed.cancelled()).await {
+            Ok(()) => arrived(head),
+            Err(_) => error(head, 503, &LaunchError::Closing),
+        }
+    }
+
     async fn start(&self, head: &Head, user: &User, address: &str) -> Response {
         match launch_again(&self.core, user).await {
             Some(Ok(launched)) => Response::redirect(303, &launched.url),
             Some(Err(LaunchError::TooMany { .. })) => too_many(head),
+            Some(Err(LaunchError::Closing)) => self.once_more(head).await,
             Some(Err(failure)) => error(head, 503, &failure),
             None => Response::redirect(303, address),
         }

@@ -156,10 +156,19 @@ impl Prepared {
         self.command.spawn().map_err(|source| SpawnError::Spawn { program: self.program, source })
     }
 
-    /// The same, watched by the runtime of the calling thread.
+    /// The same, watched by the runtime of the calling thread, and killed when it is dropped.
     pub(crate) fn spawn_watched(self) -> Result<tokio::process::Child, SpawnError> {
+        self.spawn_in_runtime(true)
+    }
+
+    /// The same, and it lives on when it is dropped.
+    pub(crate) fn spawn_free(self) -> Result<tokio::process::Child, SpawnError> {
+        self.spawn_in_runtime(false)
+    }
+
+    fn spawn_in_runtime(self, ends_with_us: bool) -> Result<tokio::process::Child, SpawnError> {
         tokio::process::Command::from(self.command)
-            .kill_on_drop(true)
+            .kill_on_drop(ends_with_us)
             .spawn()
             .map_err(|source| SpawnError::Spawn { program: self.program, source })
     }

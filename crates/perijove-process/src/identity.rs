@@ -2,7 +2,7 @@
 
 use std::io;
 
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, Signal, getpid};
 use serde::{Deserialize, Serialize};
 
 use crate::system::{self, Held};
@@ -24,6 +24,17 @@ impl ProcessIdentity {
         let pid = getpid();
         let start_time = system::process(pid).map_or(0, |process| process.start_time);
         Self { pid: pid.as_raw_nonzero().get(), start_time, boot_id: system::boot_id() }
+    }
+
+    /// The process that has this id now.
+    pub fn of(pid: i32) -> Option<Self> {
+        let process = system::process(Pid::from_raw(pid).filter(|_| pid > 0)?)?;
+        Some(Self { pid, start_time: process.start_time, boot_id: system::boot_id() })
+    }
+
+    /// Asks it to end, if it still runs.
+    pub fn terminate(&self) -> io::Result<()> {
+        self.hold()?.map_or(Ok(()), |held| held.signal(Signal::TERM))
     }
 
     /// Whether it still runs; a zombie does not.

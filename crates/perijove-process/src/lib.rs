@@ -14,6 +14,7 @@ mod identity;
 mod limits;
 mod output;
 mod readiness;
+mod successor;
 mod usage;
 
 #[cfg(target_os = "linux")]
@@ -33,4 +34,5 @@ pub use identity::ProcessIdentity;
 pub use limits::Limits;
 pub use output::{Output, Tail};
 pub use readiness::{NotReady, until_ready};
+pub use successor::Successor;
 pub use usage::Usage;

@@ -20,6 +20,7 @@ use crate::{
     control::client::Client,
     failure::{Failure, Kind},
     folders::Folders,
+    terminal::harmless,
 };
 
 mod check;
@@ -33,6 +34,7 @@ mod serve;
 mod status;
 mod stop;
 mod table;
+mod upgrade;
 
 /// How long the running program may take to answer: a reload starts an application.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -51,6 +53,7 @@ enum Command {
     Check(check::Arguments),
     Status(status::Arguments),
     Reload(reload::Arguments),
+    Upgrade(upgrade::Arguments),
     Stop(stop::Arguments),
     #[command(subcommand)]
     Notebook(notebook::Command),
@@ -91,6 +94,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Check(arguments) => check::run(arguments),
         Command::Status(arguments) => status::run(arguments),
         Command::Reload(arguments) => reload::run(arguments),
+        Command::Upgrade(arguments) => upgrade::run(arguments),
         Command::Stop(arguments) => stop::run(arguments),
         Command::Notebook(command) => notebook::run(command),
         Command::Demo(arguments) => demo::run(arguments),
@@ -136,9 +140,17 @@ impl Running {
 }
 
 impl Running {
-    /// Asks what is answered line by line; returns the last line.
-    fn follow(&self, method: &str, path: &str, tell: impl FnMut(&Value)) -> Result<Value, Failure> {
-        Ok(self.client.follow(method, path, tell)?)
+    /// Wishes what is answered step by step, tells each, and returns the last line.
+    fn follow(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        Ok(self.client.follow("POST", path, body, tell_step)?)
+    }
+}
+
+/// Tells a step on standard error: standard output is for the outcome.
+fn tell_step(line: &Value) {
+    if let Some(step) = line.get("step").and_then(Value::as_str) {
+        // Nobody is left to tell when standard error is closed.
+        drop(writeln!(io::stderr(), "{}", harmless(step)));
     }
 }
 

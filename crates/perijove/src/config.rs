@@ -50,6 +50,9 @@ pub struct Config {
     /// Sockets. Their names end at 107 bytes, so keep it short. Without it `$RUNTIME_DIRECTORY`,
     /// else a folder of this site's own in `/run/perijove` or `$XDG_RUNTIME_DIR`.
     pub runtime_folder: Option<PathBuf>,
+    /// A file for the number of the process that serves, for service managers that ask for one. It
+    /// changes with an upgrade of perijove, and is gone when nobody serves.
+    pub pid_file: Option<PathBuf>,
     /// Addresses and networks whose `Forwarded` and `X-Forwarded-*` headers are believed; `"unix:"` is
     /// whoever reaches a Unix socket that is listened on.
     pub trusted_proxies: Vec<String>,
@@ -72,6 +75,7 @@ impl Default for Config {
             listen: vec!["127.0.0.1:8000".to_owned()],
             state_folder: None,
             runtime_folder: None,
+            pid_file: None,
             trusted_proxies: Vec::new(),
             threads: None,
             log: Log::default(),

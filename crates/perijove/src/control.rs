@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
+    time::Duration,
 };
 
 use perijove_gateway::{
@@ -21,12 +22,21 @@ use tokio::sync::mpsc;
 use crate::folders::hexadecimal;
 
 pub(crate) mod client;
+pub(crate) mod hall;
 pub(crate) mod reload;
 
+use client::Client as Asker;
+use hall::{Absent, Hall};
 use reload::Asked;
 
 /// Bytes of a request's body: a launch carries its startup script and greeting.
 const BODY_LIMIT: u64 = 1 << 20;
+
+/// How long a new process may take until it is ready, unless somebody says otherwise.
+const UPGRADE_TIME: Duration = Duration::from_secs(300);
+
+/// How long the process that has taken over may take to answer.
+const PASSING_ON: Duration = Duration::from_secs(600);
 
 /// What somebody wants of the running program.
 #[derive(Debug)]
@@ -39,6 +49,34 @@ pub(crate) enum Intent {
     Reload(Option<Asked>),
     /// Open log files again.
     ReopenLogs,
+    /// Let a new process take over.
+    Upgrade(Upgrade, Option<Asked>),
+}
+
+/// How a new process is to take over.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrade {
+    /// Instead of the one that this program was started from.
+    pub(crate) executable: Option<PathBuf>,
+    /// How long it may take until it is ready.
+    pub(crate) within: Duration,
+}
+
+impl Default for Upgrade {
+    fn default() -> Self {
+        Self { executable: None, within: UPGRADE_TIME }
+    }
+}
+
+impl Upgrade {
+    fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let body: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body)? };
+        let seconds = body.get("within").and_then(Value::as_u64);
+        Ok(Self {
+            executable: body.get("executable").and_then(Value::as_str).map(PathBuf::from),
+            within: seconds.map_or(UPGRADE_TIME, Duration::from_secs),
+        })
+    }
 }
 
 /// Tells how the program is doing, at any time and from any thread.
@@ -50,7 +88,8 @@ pub(crate) struct Control {
     intents: mpsc::Sender<Intent>,
     status: Status,
     /// What lies below `/notebooks`.
-    notebooks: Option<Arc<dyn Service>>,
+    hall: Arc<Hall>,
+    socket: PathBuf,
 }
 
 impl std::fmt::Debug for Control {
@@ -64,9 +103,10 @@ impl Control {
         secret: Secret,
         intents: mpsc::Sender<Intent>,
         status: Status,
-        notebooks: Option<Arc<dyn Service>>,
+        hall: Arc<Hall>,
+        socket: PathBuf,
     ) -> Arc<Self> {
-        Arc::new(Self { secret, intents, status, notebooks })
+        Arc::new(Self { secret, intents, status, hall, socket })
     }
 
     /// Answers on the routes of the control socket: all paths lead here.
@@ -86,18 +126,32 @@ impl Control {
         if method != "GET" {
             tracing::info!(peer = peer(&request.client), "control: {method} {path}");
         }
+        if self.hall.is_left() {
+            return self.pass_on(&request).await;
+        }
         match (method.as_str(), path.as_str()) {
             ("GET", "/status") => json_answer(200, &(self.status)()),
-            ("POST", "/reload") => reload::answer(&request.head, &self.intents).await,
+            ("POST", "/reload") => {
+                let wish = |asked| Intent::Reload(Some(asked));
+                reload::answer(&request.head, &self.intents, wish).await
+            }
             ("POST", "/stop") => self.stop(&request).await,
-            (_, "/status" | "/reload" | "/stop") => error(
+            ("POST", "/upgrade") => match Upgrade::read(&request.body) {
+                Ok(upgrade) => {
+                    let wish = |asked| Intent::Upgrade(upgrade, Some(asked));
+                    reload::answer(&request.head, &self.intents, wish).await
+                }
+                Err(wrong) => error(400, &wrong.to_string(), "send an object of JSON"),
+            },
+            (_, "/status" | "/reload" | "/stop" | "/upgrade") => error(
                 405,
                 "this method does nothing here",
-                "`GET /status`, `POST /reload`, `POST /stop`",
+                "`GET /status`, `POST /reload`, `POST /stop`, `POST /upgrade`",
             ),
-            _ => match &self.notebooks {
-                Some(notebooks) => notebooks.call(request).await,
-                None => error(
+            _ => match self.hall.answer(request.clone()).await {
+                Ok(answer) => answer,
+                Err(Absent::Successor) => self.pass_on(&request).await,
+                Err(Absent::Nobody) => error(
                     422,
                     "no notebooks are served here",
                     "set `notebook.python` to a Python that has jupyterlab",
@@ -118,12 +172,27 @@ impl Control {
         }
     }
 
+    /// What came too late is asked of the process that has taken over.
+    async fn pass_on(&self, request: &ServiceRequest) -> Response {
+        let asker = Asker::new(self.socket.clone(), PASSING_ON);
+        let method = request.head.method().to_owned();
+        let target = String::from_utf8_lossy(request.head.target()).into_owned();
+        let body = request.body.clone();
+        let asked = tokio::task::spawn_blocking(move || asker.exchange(&method, &target, &body));
+        match asked.await {
+            Ok(Ok((status, body))) => Response::new(status, "application/json", body),
+            Ok(Err(failure)) => error(503, &failure.to_string(), "try again"),
+            Err(_) => error(503, "the program is stopping", "try again when it runs"),
+        }
+    }
+
     async fn stop(&self, request: &ServiceRequest) -> Response {
         let is_now = serde_json::from_slice::<Value>(&request.body)
             .is_ok_and(|body| body.get("now").and_then(Value::as_bool).unwrap_or(false));
         let intent = if is_now { Intent::StopNow } else { Intent::Stop };
         match self.intents.send(intent).await {
             Ok(()) => json_answer(202, &json!({ "stopping": true })),
+            Err(_) if self.hall.is_left() => self.pass_on(request).await,
             Err(_) => error(503, "the program is stopping already", "wait for it"),
         }
     }
@@ -161,6 +230,14 @@ pub(crate) fn secret_file(socket: &Path) -> PathBuf {
     let mut name = socket.as_os_str().to_owned();
     name.push(".secret");
     name.into()
+}
+
+/// The secret that the process before has made; a new one where there is none.
+pub(crate) fn keep_secret(socket: &Path) -> io::Result<Secret> {
+    match fs::read_to_string(secret_file(socket)) {
+        Ok(text) if !text.is_empty() => Ok(Secret::new(text)),
+        _ => make_secret(socket),
+    }
 }
 
 /// Makes a new secret and puts it beside the socket, whole or not at all.

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -59,11 +62,17 @@ impl Folders {
         self.runtime.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_NAME_LIMIT
     }
 
-    /// Makes both folders, for this account alone, and takes the runtime folder for this process.
-    pub(crate) fn open(&self) -> Result<Lock, FolderError> {
+    /// Makes both folders, for this account alone, and takes the runtime folder for this process:
+    /// with the lock of the process before, where that has passed it on.
+    pub(crate) fn open(&self, passed_on: Option<OwnedFd>) -> Result<Lock, FolderError> {
         make_private(&self.state)?;
         make_private(&self.runtime)?;
-        Lock::take(&self.runtime)
+        if let Some(lock) = passed_on {
+            return Ok(Lock { file: lock.into(), runtime: self.runtime.clone() });
+        }
+        let lock = Lock::take(&self.runtime)?;
+        lock.note()?;
+        Ok(lock)
     }
 }
 
@@ -128,13 +137,29 @@ fn make_private(folder: &Path) -> Result<(), FolderError> {
     }
 }
 
-/// Holds a runtime folder for as long as it lives.
+/// Holds a runtime folder for as long as it lives, or a process to which it was passed on.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+    runtime: PathBuf,
 }
 
 impl Lock {
+    /// For the process that follows.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.file.as_fd().try_clone_to_owned()
+    }
+
+    /// Notes that it is this process that holds it.
+    pub(crate) fn note(&self) -> Result<(), FolderError> {
+        let failed = |source| FolderError::Io { folder: self.runtime.clone(), source };
+        let process = std::process::id().to_string();
+        let mut file = &self.file;
+        io::Seek::rewind(&mut file).map_err(failed)?;
+        self.file.set_len(0).map_err(failed)?;
+        io::Write::write_all(&mut file, process.as_bytes()).map_err(failed)
+    }
+
     fn take(runtime: &Path) -> Result<Self, FolderError> {
         let path = runtime.join("lock");
         let failed = |source| FolderError::Io { folder: runtime.to_owned(), source };
@@ -153,11 +178,13 @@ impl Lock {
             }
             Err(error) => return Err(failed(error.into())),
         }
-        let process = std::process::id().to_string();
-        file.set_len(0).map_err(failed)?;
-        io::Write::write_all(&mut &file, process.as_bytes()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file, runtime: runtime.to_owned() })
     }
+}
+
+/// The process that noted itself down as the holder of this runtime folder.
+pub(crate) fn holder(runtime: &Path) -> Option<i32> {
+    fs::read_to_string(runtime.join("lock")).ok()?.trim().parse().ok()
 }
 
 /// Whether a running program holds this runtime folder.
@@ -218,15 +245,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folders =
             Folders { state: folder.path().join("state"), runtime: folder.path().join("run") };
-        let lock = folders.open().unwrap();
+        let lock = folders.open(None).unwrap();
         let process = std::process::id().to_string();
-        let second = folders.open();
+        let second = folders.open(None);
         assert!(
             matches!(&second, Err(FolderError::Busy { process: p, .. }) if *p == process),
             "{second:?}"
         );
         drop(lock);
-        folders.open().unwrap();
+        folders.open(None).unwrap();
     }
 
     #[test]
@@ -235,7 +262,7 @@ mod tests {
         std::os::unix::fs::symlink("/tmp", folder.path().join("state")).unwrap();
         let folders =
             Folders { state: folder.path().join("state"), runtime: folder.path().join("run") };
-        assert!(matches!(folders.open(), Err(FolderError::NotOurs { .. })));
+        assert!(matches!(folders.open(None), Err(FolderError::NotOurs { .. })));
     }
 
     #[test]
@@ -246,7 +273,7 @@ mod tests {
             std::fs::create_dir(&state).unwrap();
             std::fs::set_permissions(&state, std::fs::Permissions::from_mode(mode)).unwrap();
             let folders = Folders { state: state.clone(), runtime: folder.path().join("run") };
-            assert_eq!(folders.open().is_ok(), is_fine, "{mode:o}");
+            assert_eq!(folders.open(None).is_ok(), is_fine, "{mode:o}");
             assert_eq!(state.metadata().unwrap().permissions().mode() & 0o777, mode);
         };
         check(0o700, true);

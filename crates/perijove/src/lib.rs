@@ -9,9 +9,12 @@ pub mod config;
 mod control;
 mod failure;
 mod folders;
+mod handover;
 #[cfg(target_os = "linux")]
 mod linux;
 mod logging;
+mod notify;
+mod pid_file;
 #[cfg(not(target_os = "linux"))]
 mod portable;
 mod signals;

@@ -1,8 +1,12 @@
 //! What only Linux tells: who holds a port, and which sockets were handed over at the start.
 
 use std::{
-    fs,
-    os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd},
+    fs, io,
+    os::{
+        fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd},
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixStream},
+    },
     path::Path,
     time::Duration,
 };
@@ -101,6 +105,31 @@ pub(crate) fn own_usage() -> Option<Usage> {
         descriptors: fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as u64,
         most_descriptors: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),
     })
+}
+
+/// Takes a connected Unix socket that was handed over under a number, if it is one.
+pub(crate) fn take_stream(number: RawFd) -> Option<UnixStream> {
+    let link = fs::read_link(format!("/proc/self/fd/{number}")).ok()?;
+    if number < FIRST || !link.as_os_str().as_encoded_bytes().starts_with(b"socket:") {
+        return None;
+    }
+    #[expect(unsafe_code, reason = "a descriptor that is handed over is only a number")]
+    // SAFETY: it is open, as was just seen, and the variable that names it says that it was handed
+    // over to this process to own; nobody else in it knows the number.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC).ok()?;
+    Some(descriptor.into())
+}
+
+/// An address without a file.
+pub(crate) fn abstract_address(name: &str) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(name)
+}
+
+/// Microseconds of the clock that service managers compare by.
+pub(crate) fn monotonic_microseconds() -> i64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec * 1_000_000 + now.tv_nsec / 1000
 }
 
 #[cfg(test)]

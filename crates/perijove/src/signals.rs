@@ -1,11 +1,11 @@
-//! Signals as intents: stop, stop now, reload, open logs again.
+//! Signals as intents: stop, stop now, reload, open logs again, upgrade.
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
 
-use crate::control::Intent;
+use crate::control::{Intent, Upgrade};
 
 /// The signals that mean something, caught from the moment this is made.
 #[derive(Debug)]
@@ -14,6 +14,7 @@ pub(crate) struct Signals {
     interrupt: Signal,
     hang_up: Signal,
     user: Signal,
+    other_user: Signal,
 }
 
 impl Signals {
@@ -23,6 +24,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             hang_up: signal(SignalKind::hangup())?,
             user: signal(SignalKind::user_defined1())?,
+            other_user: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -35,6 +37,7 @@ impl Signals {
                 _ = self.interrupt.recv() => stop(&mut is_stopping),
                 _ = self.hang_up.recv() => Intent::Reload(None),
                 _ = self.user.recv() => Intent::ReopenLogs,
+                _ = self.other_user.recv() => Intent::Upgrade(Upgrade::default(), None),
                 () = intents.closed() => return,
             };
             if intents.send(intent).await.is_err() {

@@ -2,7 +2,7 @@
 //! and stops them in order.
 //!
 //! ```text
-//! folders ─▶ sockets bound ─▶ hub opened ─▶ application ready ─▶ `ready:` ─▶ …
+//! folders ─▶ sockets bound ─▶ application ready ─▶ hub opened ─▶ `ready:` ─▶ …
 //! … ─▶ no new connections, requests drain ─▶ workers end ─▶ hub closes ─▶ end
 //! ```
 
@@ -15,8 +15,12 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{AccessLog, Gateway, Meter, Routes, Tls, UpstreamId, Upstreams};
-use perijove_hub::Hub;
+use perijove_gateway::{
+    AccessLog, Gateway, Listeners, Meter, Routes, Secret, Service, Tls, UpstreamId, Upstreams,
+};
+use perijove_hub::{Hub, StateLock};
+use perijove_process::ProcessIdentity;
+use serde_json::json;
 use tokio::{runtime, sync::mpsc, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -26,12 +30,17 @@ use crate::{
         layers::{Environment, Flags},
     },
     control::{
-        Control, Intent, make_secret,
+        Control, Intent,
+        hall::Hall,
+        keep_secret, make_secret,
         reload::{Asked, Refusal},
     },
     failure::{Failure, Kind},
     folders::Lock,
+    handover::taking::{self, Inheritance, Taking},
     logging,
+    notify::Notify,
+    pid_file::PidFile,
     signals::Signals,
 };
 
@@ -46,9 +55,12 @@ mod routes;
 mod rules;
 mod status;
 mod traces;
+mod upgrade;
 
 use application::Applications;
+use edge::{Roads, Sockets};
 use status::Board;
+use upgrade::{End, tell_upgraded};
 
 /// Wishes that may wait while another is fulfilled.
 const WISHES: usize = 16;
@@ -63,6 +75,8 @@ pub(crate) struct Source {
     pub(crate) environment: Environment,
     /// The current folder.
     pub(crate) folder: PathBuf,
+    /// How often one process has taken over from another since the site was started.
+    pub(crate) generation: u64,
 }
 
 impl Source {
@@ -73,47 +87,71 @@ impl Source {
 
 /// Serves until somebody stops it. `farewell` is told after the addresses.
 pub(crate) fn serve(source: Source, farewell: &[&str]) -> Result<ExitCode, Failure> {
-    let plan = source.plan()?;
-    logging::start(&plan.log, &plan.log_files)?;
     // One thread, the main one: children are forked from it, and they end with it. What carries
     // traffic are the gateway's own threads.
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Kind::Other, error))?;
-    let result = runtime.block_on(run(source, plan, farewell));
+    let result = runtime.block_on(begin(source, farewell));
     runtime.shutdown_timeout(Duration::from_secs(1));
     result
 }
 
-async fn run(source: Source, plan: Plan, farewell: &[&str]) -> Result<ExitCode, Failure> {
+/// Starts the site, after another process or as the first one.
+async fn begin(mut source: Source, farewell: &[&str]) -> Result<ExitCode, Failure> {
+    let mut taking = Taking::meet(&source.environment).await?;
+    if let Some(taking) = &taking {
+        source.generation = taking.inheritance.generation;
+    }
+    let plan = match source.plan() {
+        Ok(plan) => plan,
+        Err(mistakes) => return Err(taking::give_up(taking, mistakes.into()).await),
+    };
+    if let Err(failure) = logging::start(&plan.log, &plan.log_files) {
+        return Err(taking::give_up(taking, failure).await);
+    }
     let (intents, mut wanted) = mpsc::channel(WISHES);
     let signals = Signals::catch().map_err(|error| Failure::new(Kind::Other, error))?;
     let tracker = TaskTracker::new();
     tracker.spawn(signals.pass_on(intents.clone()));
     let started = tokio::select! {
-        started = Site::start(source, plan, intents, &tracker) => started?,
+        started = Site::start(source, plan, intents, &tracker, taking.as_mut()) => started,
         () = until_stopped(&mut wanted) => {
             tracing::info!("stopped before the site was ready");
             return Ok(ExitCode::SUCCESS);
         }
     };
-    let (mut site, gateway) = started;
-    let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+    let (mut site, gateway) = match started {
+        Ok(started) => started,
+        Err(failure) => return Err(taking::give_up(taking, failure).await),
+    };
     site.board.tell_addresses(edge::told(&site.plan, gateway.addresses()));
     let addresses = site.board.addresses();
-    let mut edge = tracker.spawn(gateway.run(stop.clone(), now.clone()));
-    announce(&addresses, farewell);
-    tracing::info!(addresses = addresses.join(" "), "ready");
+    match taking {
+        Some(taking) => site.take_place(taking.taken().await),
+        None => announce(&addresses, farewell),
+    }
+    run(site, gateway, wanted).await
+}
+
+async fn run(
+    mut site: Site,
+    gateway: Gateway,
+    mut wanted: mpsc::Receiver<Intent>,
+) -> Result<ExitCode, Failure> {
+    let (stop, now) = (CancellationToken::new(), CancellationToken::new());
+    let mut edge = site.tracker.spawn(gateway.run(stop.clone(), now.clone()));
+    site.settle_in();
+    tracing::info!(addresses = site.board.addresses().join(" "), "ready");
     tokio::select! {
-        () = site.until_stopped(&mut wanted) => {}
+        end = site.until_stopped(&mut wanted) => site.depart(end),
         _ = &mut edge => return Err(Failure::new(Kind::Fault, "the gateway ended by itself")),
     }
-    tracing::info!("stopping: requests under way are finished first");
     stop.cancel();
     let is_hasty = tokio::select! {
         _ = edge => false,
-        () = until_hurried(&mut wanted) => true,
+        () = site.until_hurried(&mut wanted) => true,
     };
     if is_hasty {
         tracing::info!("stopping now");
@@ -140,7 +178,9 @@ async fn until_stopped(wanted: &mut mpsc::Receiver<Intent>) {
     loop {
         match wanted.recv().await {
             None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(asked)) => refuse(asked, "the program is not ready yet"),
+            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) => {
+                refuse(asked, "the program is not ready yet");
+            }
             Some(Intent::ReopenLogs) => {}
         }
     }
@@ -151,7 +191,9 @@ async fn until_hurried(wanted: &mut mpsc::Receiver<Intent>) {
     loop {
         match wanted.recv().await {
             Some(Intent::StopNow) => return,
-            Some(Intent::Reload(asked)) => refuse(asked, "the program is stopping"),
+            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) => {
+                refuse(asked, "the program is stopping");
+            }
             Some(Intent::Stop | Intent::ReopenLogs) => {}
             None => std::future::pending().await,
         }
@@ -159,7 +201,7 @@ async fn until_hurried(wanted: &mut mpsc::Receiver<Intent>) {
 }
 
 fn refuse(asked: Option<Asked>, why: &str) {
-    tracing::warn!("no reload: {why}");
+    tracing::warn!("not done: {why}");
     if let Some(asked) = asked {
         asked.end(Err(Refusal::new(why)));
     }
@@ -169,7 +211,9 @@ fn refuse(asked: Option<Asked>, why: &str) {
 struct Site {
     source: Source,
     plan: Plan,
-    routes: Routes,
+    roads: Roads,
+    sockets: Sockets,
+    listeners: Listeners,
     /// The routes that are ours to change: those of notebooks are the hub's.
     placed: Vec<(Option<String>, String)>,
     upstreams: Option<Arc<Upstreams>>,
@@ -177,88 +221,96 @@ struct Site {
     elsewhere: Option<UpstreamId>,
     applications: Applications,
     hub: Option<Arc<Hub>>,
+    /// Who answers what is asked about notebooks.
+    hall: Arc<Hall>,
     tls: Option<Arc<Tls>>,
     access_log: Option<AccessLog>,
     meter: Option<Arc<Meter>>,
     board: Arc<Board>,
+    notify: Notify,
+    pid_file: Option<PidFile>,
+    /// The process that this one has replaced, which may still finish what is under way.
+    before: Option<ProcessIdentity>,
     /// Ends what runs beside the requests.
     stop: CancellationToken,
     tracker: TaskTracker,
-    _lock: Lock,
+    /// None when another process has taken over.
+    lock: Option<Lock>,
 }
 
 impl Site {
-    /// Starts everything in order. Requests are answered once the gateway runs.
+    /// Starts everything in order. Requests are answered once the gateway runs. Where another process
+    /// is replaced, the hub is opened when that one has closed its own.
     async fn start(
         source: Source,
         plan: Plan,
         intents: mpsc::Sender<Intent>,
         tracker: &TaskTracker,
+        mut taking: Option<&mut Taking>,
     ) -> Result<(Self, Gateway), Failure> {
-        let lock = plan.folders.open().map_err(failing::folders)?;
-        let socket = plan.folders.control_socket();
-        let secret = make_secret(&socket).map_err(|error| failing::file(&socket, error))?;
+        let mut inheritance = taking.as_mut().map(|taking| &mut taking.inheritance);
+        let mut sockets = Sockets::find(&source.environment, inheritance.as_deref_mut());
+        let (lock, secret) = open_folders(&plan, inheritance)?;
         let tls = edge::certificates(&plan)?;
         let access_log = edge::access_log(&plan)?;
-        let routes = Routes::new();
-        let (control_routes, redirecting) = (Routes::new(), Routes::new());
-        let metrics_routes = Routes::new();
+        let roads = Roads::default();
         let meter = plan.metrics.as_ref().map(|_| Meter::new(plan.threads));
         let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker));
         let open = edge::Open {
             plan: &plan,
-            environment: &source.environment,
-            routes: &routes,
-            control: &control_routes,
-            redirecting: &redirecting,
+            roads: &roads,
             tls: tls.as_deref(),
             access_log: access_log.clone(),
-            metrics: &metrics_routes,
             meter: meter.clone(),
             tracer: tracer.clone(),
         };
-        let gateway = open.bind()?;
-        redirect::fill(&redirecting, &gateway.addresses());
+        let gateway = open.bind(&mut sockets)?;
+        redirect::fill(&roads.redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
-        metrics::name_notebooks(&plan, &routes, meter.as_deref());
-        let hub = open_hub(&source, &plan, &routes, upstreams.clone()).await?;
+        metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
+        let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
+        let hub = open_hub(&source, &plan, &roads.site, upstreams.clone(), taking).await?;
+        let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
         let board = Arc::new(Board::new(&plan, upstreams.clone()));
-        let notebooks = hub.as_ref().map(|hub| hub.service());
         if let Some(meter) = &meter {
             let sources = metrics::Sources {
                 meter: meter.clone(),
                 board: board.clone(),
-                notebooks: notebooks.clone(),
+                notebooks: hub.is_some().then(|| hall.clone() as Arc<dyn Service>),
                 tracer,
             };
-            metrics::serve_on(&metrics_routes, sources);
+            metrics::serve_on(&roads.metrics, sources);
         }
         let told = Arc::clone(&board);
         let status = Arc::new(move || told.tell());
-        Control::new(secret, intents, status, notebooks).serve_on(&control_routes);
-        let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
+        let socket = plan.folders.control_socket();
+        Control::new(secret, intents, status, hall.clone(), socket).serve_on(&roads.control);
         board.watch(&applications);
-        routes.serve_only(plan.site.hosts.as_deref());
-        let placed = routes::place(
-            &routes,
-            routes::all(&plan, upstreams.as_ref(), &applications, meter.as_deref()),
-        );
+        roads.site.serve_only(plan.site.hosts.as_deref());
+        let routes = routes::all(&plan, upstreams.as_ref(), &applications, meter.as_deref());
+        let placed = routes::place(&roads.site, routes);
         let site = Self {
+            notify: Notify::of(&source.environment),
             source,
             plan,
-            routes,
+            roads,
+            sockets,
+            listeners: gateway.listeners(),
             placed,
             upstreams,
             elsewhere: elsewhere.flatten(),
             applications,
             hub,
+            hall,
             tls,
             access_log,
             meter,
             board,
+            pid_file: None,
+            before: None,
             stop: CancellationToken::new(),
             tracker: tracker.clone(),
-            _lock: lock,
+            lock: Some(lock),
         };
         site.run_beside();
         Ok((site, gateway))
@@ -266,18 +318,39 @@ impl Site {
 
     /// Starts what runs beside the requests.
     fn run_beside(&self) {
-        if let Some(hub) = self.hub.clone() {
-            let stop = self.stop.clone();
-            self.tracker.spawn(async move { hub.run(stop).await });
-        }
+        self.run_hub();
         if let Some(tls) = self.tls.clone() {
             let stop = self.stop.clone();
             self.tracker.spawn(async move { tls.watch(stop).await });
         }
     }
 
+    fn run_hub(&self) {
+        if let Some(hub) = self.hub.clone() {
+            let stop = self.stop.clone();
+            self.tracker.spawn(async move { hub.run(stop).await });
+        }
+    }
+
+    /// Tells whoever manages services that this process serves.
+    fn settle_in(&mut self) {
+        self.renew_pid_file();
+        self.notify.ready();
+    }
+
+    /// Writes the number of this process where that is wished.
+    fn renew_pid_file(&mut self) {
+        self.pid_file = self.plan.pid_file.as_ref().and_then(|path| {
+            PidFile::write(path)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, path = %path.display(), "could not write the pid file");
+                })
+                .ok()
+        });
+    }
+
     /// Fulfils wishes until one is the end.
-    async fn until_stopped(&mut self, wanted: &mut mpsc::Receiver<Intent>) {
+    async fn until_stopped(&mut self, wanted: &mut mpsc::Receiver<Intent>) -> End {
         let mut waiting = VecDeque::new();
         loop {
             let intent = match waiting.pop_front() {
@@ -285,20 +358,34 @@ impl Site {
                 None => wanted.recv().await.unwrap_or(Intent::Stop),
             };
             match intent {
-                Intent::Stop | Intent::StopNow => return,
+                Intent::Stop | Intent::StopNow => return End::Stopped,
                 Intent::ReopenLogs => {
                     self.access_log.iter().for_each(AccessLog::reopen);
                     logging::reopen();
                 }
                 Intent::Reload(asked) => {
+                    self.notify.reloading();
                     let reloaded = tokio::select! {
                         reloaded = self.reload(asked.as_ref()) => reloaded,
                         () = until_end_wanted(wanted, &mut waiting) => {
                             refuse(asked, "the program is stopping");
-                            return;
+                            return End::Stopped;
                         }
                     };
+                    self.notify.ready();
                     tell_reloaded(reloaded, asked);
+                }
+                Intent::Upgrade(upgrade, asked) => {
+                    let upgraded = tokio::select! {
+                        upgraded = self.upgrade(&upgrade, asked.as_ref()) => upgraded,
+                        () = until_end_wanted(wanted, &mut waiting) => {
+                            refuse(asked, "the program is stopping");
+                            return End::Stopped;
+                        }
+                    };
+                    if let Some(end) = tell_upgraded(upgraded, asked) {
+                        return end;
+                    }
                 }
             }
         }
@@ -326,7 +413,7 @@ async fn until_end_wanted(wanted: &mut mpsc::Receiver<Intent>, waiting: &mut Vec
     loop {
         match wanted.recv().await {
             None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(asked)) if waiting.len() >= WISHES => {
+            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) if waiting.len() >= WISHES => {
                 refuse(asked, "too many reloads are waiting");
             }
             Some(other) => waiting.push_back(other),
@@ -342,7 +429,7 @@ fn tell_reloaded(reloaded: Result<(), Refusal>, asked: Option<Asked>) {
         }
     }
     if let Some(asked) = asked {
-        asked.end(reloaded);
+        asked.end(reloaded.map(|()| json!({ "reloaded": true })));
     }
 }
 
@@ -351,9 +438,36 @@ async fn open_hub(
     plan: &Plan,
     routes: &Routes,
     upstreams: Option<Arc<Upstreams>>,
+    taking: Option<&mut Taking>,
 ) -> Result<Option<Arc<Hub>>, Failure> {
+    if plan.notebook.is_some() {
+        application::package(source)?;
+    }
+    let mut lock = None;
+    if let Some(taking) = taking {
+        // Everything else is ready: this is where the old process lets go.
+        taking.until_ours().await?;
+        lock = taking.inheritance.state_lock(&plan.folders.state).map(StateLock::passed_on);
+    }
     let Some(notebook) = plan.notebook.clone() else { return Ok(None) };
-    application::package(source)?;
-    let hub = Hub::open(notebook, routes.clone(), upstreams).await.map_err(failing::hub)?;
-    Ok(Some(Arc::new(hub)))
+    let routes = routes.clone();
+    let hub = match lock {
+        Some(lock) => Hub::follow(notebook, routes, upstreams, lock).await,
+        None => Hub::open(notebook, routes, upstreams).await,
+    };
+    Ok(Some(Arc::new(hub.map_err(failing::hub)?)))
+}
+
+/// The folders of the site, and the secret of its control socket: those of the process before, where
+/// it has the same.
+fn open_folders(
+    plan: &Plan,
+    inheritance: Option<&mut Inheritance>,
+) -> Result<(Lock, Secret), Failure> {
+    let passed_on = inheritance.and_then(|held| held.runtime_lock(&plan.folders.runtime));
+    let is_passed_on = passed_on.is_some();
+    let lock = plan.folders.open(passed_on).map_err(failing::folders)?;
+    let socket = plan.folders.control_socket();
+    let secret = if is_passed_on { keep_secret(&socket) } else { make_secret(&socket) };
+    Ok((lock, secret.map_err(|error| failing::file(&socket, error))?))
 }

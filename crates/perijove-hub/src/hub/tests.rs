@@ -4,7 +4,7 @@ use std::{os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use perijove_gateway::{Routes, UpstreamSettings, Upstreams};
 
-use super::{Hub, OpenError};
+use super::{Hub, OpenError, StateLock};
 use crate::{Config, Plan, Surroundings};
 
 fn plan(folder: &Path) -> Plan {
@@ -74,4 +74,21 @@ async fn a_changed_plan_is_taken_over_unless_it_moves_everything() {
     hub.reconfigure(changed.clone()).unwrap();
     changed.path = "/shells/".to_owned();
     assert_eq!(hub.reconfigure(changed).unwrap_err().key, "notebook.path");
+}
+
+#[tokio::test]
+async fn a_hub_follows_one_that_was_closed_and_no_third_comes_in_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = || Some(Upstreams::new(UpstreamSettings::default()));
+    let first = open(plan(folder.path())).await.unwrap();
+    let lock = StateLock::passed_on(first.share_lock().unwrap().descriptor().unwrap());
+    assert!(first.close().await);
+    first.leave();
+    assert!(first.share_lock().is_err(), "it is the other's alone");
+    drop(first);
+    let third = open(plan(folder.path())).await.unwrap_err();
+    assert!(matches!(third, OpenError::Locked { .. }), "{third}");
+    let second = Hub::follow(plan(folder.path()), Routes::new(), site(), lock).await.unwrap();
+    drop(second);
+    open(plan(folder.path())).await.unwrap();
 }

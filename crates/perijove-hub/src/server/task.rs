@@ -179,7 +179,8 @@ impl Task {
 
     async fn prepare(&self, launch: &Launch, file: &str) -> Result<(), LaunchError> {
         let (place, launch, file) = (self.place.clone(), launch.clone(), file.to_owned());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&place, &launch, &file)).await;
+        let prepared =
+            self.core.tasks.spawn_blocking(move || prepare(&place, &launch, &file)).await;
         prepared.map_err(|_| LaunchError::Closing)?.map_err(LaunchError::from)
     }
 

@@ -48,11 +48,13 @@ impl Spawner for Local {
                 Err(handle) => return Ok(handle),
             };
             let place = start.place.clone();
+            // With the claim, which must not be free before this has ended.
             let begin = move || {
                 mark_start(&place.log);
-                listen(&place)
+                listen(&place).map(|socket| (socket, claim))
             };
-            let socket = spawn_blocking(begin).await.map_err(|_| SpawnError::Stopping)??;
+            let begun = spawn_blocking(begin).await.map_err(|_| SpawnError::Stopping)?;
+            let (socket, claim) = begun?;
             let program = guardian::Program {
                 path: start.plan.guardian.clone(),
                 arguments: vec!["guardian".into()],

@@ -23,10 +23,17 @@ pub(crate) struct Saver {
     order: Arc<AtomicU64>,
     /// The number of what was saved last of each notebook. Held while it is saved, by threads
     /// that may wait.
-    written: Arc<Mutex<HashMap<User, u64>>>,
+    written: Arc<Mutex<Written>>,
     /// The newest record of each notebook whose last saving failed; held for the length of one
     /// look or one change.
     unsaved: Arc<Mutex<HashMap<User, (u64, Record)>>>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    numbers: HashMap<User, u64>,
+    /// Another hub has the store now.
+    is_closed: bool,
 }
 
 impl Saver {
@@ -57,7 +64,17 @@ impl Saver {
         }
     }
 
-    async fn save_what_is_left(&self) {
+    /// Nothing is written any more, also of what waits to be.
+    pub(crate) async fn close(&self) {
+        let written = self.written.clone();
+        let close = move || {
+            written.lock().unwrap_or_else(PoisonError::into_inner).is_closed = true;
+        };
+        // An error means that there is no thread that could write either.
+        tokio::task::spawn_blocking(close).await.ok();
+    }
+
+    pub(crate) async fn save_what_is_left(&self) {
         let waiting: Vec<_> = self.unsaved().values().cloned().collect();
         for (number, record) in waiting {
             if self.save_in_order(number, &record).await.is_err() {
@@ -71,7 +88,11 @@ impl Saver {
         let (store, written, copy) = (self.store.clone(), self.written.clone(), record.clone());
         let put = move || {
             let mut written = written.lock().unwrap_or_else(PoisonError::into_inner);
-            let last = written.entry(copy.user.clone()).or_default();
+            if written.is_closed {
+                let what = "another process looks after it now".into();
+                return Err(StoreError::Broken { folder: String::new(), what });
+            }
+            let last = written.numbers.entry(copy.user.clone()).or_default();
             if *last < number {
                 store.put(&copy)?;
                 *last = number;

@@ -1,12 +1,11 @@
 //! `perijove reload`.
 
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::Args;
-use serde_json::Value;
 
 use super::ConfigArguments;
-use crate::{Failure, Kind, terminal::harmless};
+use crate::{Failure, Kind};
 
 /// Take over a changed configuration, certificates and application
 ///
@@ -21,18 +20,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = super::Running::find(arguments.config)?;
-    let last = running.follow("POST", "/reload", tell_step)?;
+    let last = running.follow("/reload", None)?;
     if last.get("reloaded").is_none() {
         let what = "the running perijove ended before the new version served";
         return Err(Failure::new(Kind::Other, what).hint("its log says why"));
     }
     super::print("reloaded\n")
-}
-
-/// Tells a step on standard error: standard output is for the outcome.
-fn tell_step(line: &Value) {
-    if let Some(step) = line.get("step").and_then(Value::as_str) {
-        // Nobody is left to tell when standard error is closed.
-        drop(writeln!(std::io::stderr(), "{}", harmless(step)));
-    }
 }

@@ -27,5 +27,5 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (environment, folder) = super::surroundings()?;
     let flags =
         Flags { config: arguments.config.config, listen: arguments.listen, root: arguments.root };
-    site::serve(site::Source { flags, environment, folder }, &[])
+    site::serve(site::Source { flags, environment, folder, generation: 0 }, &[])
 }

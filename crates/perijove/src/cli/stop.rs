@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::Args;
+use perijove_process::ProcessIdentity;
 use serde_json::json;
 
 use super::ConfigArguments;
@@ -29,9 +30,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = super::Running::find(arguments.config)?;
+    let runtime = &running.folders.runtime;
+    let process = crate::folders::holder(runtime).and_then(ProcessIdentity::of);
     running.ask("POST", "/stop", Some(&json!({ "now": arguments.now })))?;
     let deadline = Instant::now() + Duration::from_secs(arguments.within);
-    while crate::folders::is_locked(&running.folders.runtime) {
+    let is_running = || process.as_ref().is_some_and(ProcessIdentity::is_running);
+    while crate::folders::is_locked(runtime) || is_running() {
         if Instant::now() > deadline {
             let what = format!("it still runs after {} seconds", arguments.within);
             return Err(

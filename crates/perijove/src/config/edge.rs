@@ -40,6 +40,10 @@ pub struct Limits {
     pub backlog: usize,
     /// How long requests under way may go on after the stop.
     pub drain_time: Period,
+    /// How long requests and websockets under way may go on at the old process, when an upgrade of
+    /// perijove has put a new one in its place. Then websockets are told to come again, and requests
+    /// have `drain-time`.
+    pub upgrade_time: Period,
 }
 
 impl Default for Limits {
@@ -57,6 +61,7 @@ impl Default for Limits {
             connections_per_client: 0,
             backlog: 4096,
             drain_time: Period::seconds(30),
+            upgrade_time: Period::seconds(600),
         }
     }
 }

@@ -22,7 +22,7 @@ pub(crate) const FILE_NAME: &str = "perijove.toml";
 const FILE_LIMIT: u64 = 1 << 20;
 
 /// Variables that begin like a setting and are none.
-const NO_SETTINGS: [&str; 2] = [PACKAGE, "PERIJOVE_CONTROL"];
+const NO_SETTINGS: [&str; 3] = [PACKAGE, "PERIJOVE_CONTROL", crate::handover::VARIABLE];
 
 /// Where the Python package lies, when it is not beside the program.
 pub(crate) const PACKAGE: &str = "PERIJOVE_PACKAGE";
@@ -44,6 +44,37 @@ pub(crate) struct Environment {
     /// All of it, as it came.
     pairs: Vec<(OsString, OsString)>,
     executable: Option<PathBuf>,
+    invocation: Invocation,
+}
+
+/// How this program was started, so that it can be started again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Invocation {
+    /// Not resolved: where a link leads may change, and a file may be replaced.
+    pub(crate) program: Option<PathBuf>,
+    /// Without the program's name.
+    pub(crate) arguments: Vec<OsString>,
+}
+
+impl Invocation {
+    fn of_process(executable: Option<&Path>, pairs: &[(OsString, OsString)]) -> Self {
+        let mut arguments = std::env::args_os();
+        let name = arguments.next().map(PathBuf::from);
+        let here = std::env::current_dir().ok();
+        let named = name.and_then(|name| match name.components().count() {
+            0 => None,
+            1 => {
+                let (_, folders) = pairs.iter().find(|(variable, _)| variable == "PATH")?;
+                let mut found = std::env::split_paths(folders).map(|folder| folder.join(&name));
+                found.find(|path| path.is_file())
+            }
+            _ => Some(here?.join(name)),
+        });
+        // A name can be anything: it counts when it leads to this very program.
+        let leads_here = |path: &PathBuf| path.canonicalize().ok().as_deref() == executable;
+        let program = named.filter(leads_here).or(executable.map(Path::to_owned));
+        Self { program, arguments: arguments.collect() }
+    }
 }
 
 impl Environment {
@@ -54,7 +85,8 @@ impl Environment {
         let text = |(name, value): &(OsString, OsString)| {
             Some((name.to_str()?.to_owned(), value.to_str()?.to_owned()))
         };
-        Self { variables: pairs.iter().filter_map(text).collect(), pairs, executable }
+        let invocation = Invocation::of_process(executable.as_deref(), &pairs);
+        Self { variables: pairs.iter().filter_map(text).collect(), pairs, executable, invocation }
     }
 
     /// All of it, for the processes of the site.
@@ -65,6 +97,11 @@ impl Environment {
     /// The value of a variable that is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// How this program was started.
+    pub(crate) fn invocation(&self) -> &Invocation {
+        &self.invocation
     }
 
     /// The file that this program was started from.

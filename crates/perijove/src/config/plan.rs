@@ -42,6 +42,8 @@ pub(crate) struct Plan {
     /// The file it was read from.
     pub(crate) file: Option<PathBuf>,
     pub(crate) folders: Folders,
+    /// Where the number of the process is written.
+    pub(crate) pid_file: Option<PathBuf>,
     pub(crate) listen: Vec<ListenAt>,
     pub(crate) trusted_proxies: Vec<(IpAddr, u8)>,
     /// Whether the forwarded headers of whoever reaches a Unix socket are believed.
@@ -116,6 +118,7 @@ impl Plan {
         Self {
             file: check.layers.file.clone(),
             folders,
+            pid_file: config.pid_file.as_ref().map(|file| check.layers.folder.join(file)),
             listen: check.listen(&config.listen, "listen"),
             trusted_proxies: edge::trusted_proxies(&config.trusted_proxies, check),
             trusts_unix_peers: config.trusted_proxies.iter().any(|name| name == edge::UNIX_PEERS),

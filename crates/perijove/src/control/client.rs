@@ -77,14 +77,25 @@ impl Client {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Value, ClientError> {
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let (status, body) = self.exchange(method, path, body.as_bytes())?;
+        read(status, body)
+    }
+
+    /// Sends a request; status and body of its answer.
+    pub(crate) fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        body: &[u8],
+    ) -> Result<(u16, Vec<u8>), ClientError> {
         let mut stream = self.send(method, path, "application/json", body)?;
         let mut answer = Vec::new();
         Read::by_ref(&mut stream)
             .take(ANSWER_LIMIT)
             .read_to_end(&mut answer)
             .map_err(ClientError::Io)?;
-        let (status, body) = split(&answer).ok_or(ClientError::Unreadable)?;
-        read(status, body)
+        split(&answer).ok_or(ClientError::Unreadable)
     }
 
     /// Sends a request whose answer comes line by line, tells each line, and returns the last one.
@@ -92,9 +103,11 @@ impl Client {
         &self,
         method: &str,
         path: &str,
+        body: Option<&Value>,
         mut tell: impl FnMut(&Value),
     ) -> Result<Value, ClientError> {
-        let stream = self.send(method, path, LINES, None)?;
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let stream = self.send(method, path, LINES, body.as_bytes())?;
         let mut answer = BufReader::new(stream.take(ANSWER_LIMIT));
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -129,20 +142,20 @@ impl Client {
         method: &str,
         path: &str,
         accept: &str,
-        body: Option<&Value>,
+        body: &[u8],
     ) -> Result<UnixStream, ClientError> {
         let mut stream = self.connect()?;
         let file = secret_file(&self.socket);
         let secret = std::fs::read_to_string(&file)
             .map_err(|source| ClientError::Secret { file, source })?;
-        let body = body.map(Value::to_string).unwrap_or_default();
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: perijove\r\nAuthorization: Bearer {secret}\r\n\
              Accept: {accept}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
-        stream.write_all(request.as_bytes()).map_err(ClientError::Io)?;
+        let request = [request.as_bytes(), body].concat();
+        stream.write_all(&request).map_err(ClientError::Io)?;
         Ok(stream)
     }
 

@@ -1,4 +1,4 @@
-//! A reload that somebody asked for: each step is told while it goes on.
+//! A reload, or an upgrade, that somebody asked for: each step is told while it goes on.
 
 use std::{
     fmt,
@@ -17,7 +17,7 @@ use crate::failure::Failure;
 
 /// What whoever asks for steps says that they take.
 pub(crate) const LINES: &str = "application/x-ndjson";
-/// What is told at the end of a reload that failed.
+/// What is told at the end of one that failed.
 const STILL: &str = "the old version still serves";
 /// Steps that may wait for a slow reader; further ones are left out.
 const STEPS: usize = 64;
@@ -53,14 +53,14 @@ impl From<Failure> for Refusal {
     }
 }
 
-/// Whoever asked for a reload and wants to know what becomes of it.
+/// Whoever asked for it and wants to know what becomes of it.
 #[derive(Debug)]
 pub(crate) struct Asked(mpsc::Sender<News>);
 
 #[derive(Debug)]
 enum News {
     Step(String),
-    End(Result<(), Refusal>),
+    End(Result<Value, Refusal>),
 }
 
 impl Asked {
@@ -81,16 +81,28 @@ impl Asked {
         })
     }
 
-    /// Tells the end. Whoever asked may have gone.
-    pub(crate) fn end(self, result: Result<(), Refusal>) {
+    /// Tells a step.
+    pub(crate) fn step(&self, text: String) {
+        // One place is kept for the end.
+        if self.0.capacity() > 1 {
+            self.0.try_send(News::Step(text)).ok();
+        }
+    }
+
+    /// Tells the end, and what is answered then. Whoever asked may have gone.
+    pub(crate) fn end(self, result: Result<Value, Refusal>) {
         self.0.try_send(News::End(result)).ok();
     }
 }
 
-/// Asks for a reload; the answer is its end, or, line by line, each step and the end.
-pub(super) async fn answer(head: &Head, intents: &mpsc::Sender<Intent>) -> Response {
+/// Makes a wish; the answer is its end, or, line by line, each step and the end.
+pub(super) async fn answer(
+    head: &Head,
+    intents: &mpsc::Sender<Intent>,
+    wish: impl FnOnce(Asked) -> Intent,
+) -> Response {
     let (asked, mut news) = Asked::new();
-    if intents.send(Intent::Reload(Some(asked))).await.is_err() {
+    if intents.send(wish(asked)).await.is_err() {
         return stopping();
     }
     if head.get("Accept") == Some(LINES.as_bytes()) {
@@ -102,7 +114,7 @@ pub(super) async fn answer(head: &Head, intents: &mpsc::Sender<Intent>) -> Respo
     loop {
         match news.recv().await {
             Some(News::Step(_)) => {}
-            Some(News::End(Ok(()))) => return json_answer(200, &done()),
+            Some(News::End(Ok(done))) => return json_answer(200, &done),
             Some(News::End(Err(refusal))) => return error(422, &refusal.text, STILL),
             None => return stopping(),
         }
@@ -111,10 +123,6 @@ pub(super) async fn answer(head: &Head, intents: &mpsc::Sender<Intent>) -> Respo
 
 fn stopping() -> Response {
     error(503, "the program is stopping", "try again when it runs")
-}
-
-fn done() -> Value {
-    json!({ "reloaded": true })
 }
 
 /// The news as lines of JSON.
@@ -131,7 +139,7 @@ impl Source for Lines {
             Some(News::End(result)) => {
                 self.news = None;
                 match result {
-                    Ok(()) => done(),
+                    Ok(done) => done,
                     Err(refusal) => {
                         json!({ "status": 422, "error": refusal.text, "hint": STILL })
                     }

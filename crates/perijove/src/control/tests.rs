@@ -6,7 +6,7 @@ use perijove_gateway::{Body, Client, Head, Response, Scheme, Secret, Service, Se
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Control, Intent, make_secret, reload::Refusal, secret_file};
+use super::{Control, Intent, hall::Hall, make_secret, reload::Refusal, secret_file};
 
 fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
     let value = secret.map(|secret| format!("Bearer {secret}"));
@@ -34,7 +34,8 @@ fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
 fn control() -> (Arc<Control>, mpsc::Receiver<Intent>) {
     let (intents, wanted) = mpsc::channel(4);
     let status = Arc::new(|| json!({ "version": "1" }));
-    (Control::new(Secret::new("right"), intents, status, None), wanted)
+    let hall = Arc::new(Hall::new(None));
+    (Control::new(Secret::new("right"), intents, status, hall, "/nowhere".into()), wanted)
 }
 
 fn body(response: Response) -> String {

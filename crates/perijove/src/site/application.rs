@@ -36,14 +36,19 @@ impl Place {
         *self == Self::of_site()
     }
 
-    /// The folder of its sockets below the runtime folder: short, since names of sockets are.
-    fn folder(&self) -> String {
+    /// The folder of its sockets below the runtime folder: short, since names of sockets are. The
+    /// process before may still use its own.
+    fn folder(&self, generation: u64) -> String {
+        let generation = match generation % 10 {
+            0 => String::new(),
+            number => format!(".{number}"),
+        };
         if self.is_of_site() {
-            return "app".to_owned();
+            return format!("app{generation}");
         }
         let name = format!("{}{}", self.host.as_deref().unwrap_or_default(), self.path);
         let digest = Sha256::digest(name.as_bytes());
-        format!("app-{}", hexadecimal(digest.get(..4).unwrap_or_default()))
+        format!("app-{}{generation}", hexadecimal(digest.get(..4).unwrap_or_default()))
     }
 }
 
@@ -248,7 +253,7 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             interface: application.interface,
             asgi: application.asgi,
             environment: environment.clone(),
-            sockets: plan.folders.runtime.join(place.folder()),
+            sockets: plan.folders.runtime.join(place.folder(source.generation)),
             health: application.health.clone(),
             start_time: application.start_time,
             drain_time: plan.limits.drain_time.0,

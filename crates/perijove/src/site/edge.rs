@@ -14,6 +14,7 @@ use crate::{
         plan::{ListenAt, log},
     },
     failure::{Failure, Kind},
+    handover::taking::Inheritance,
     system,
 };
 
@@ -44,29 +45,77 @@ pub(super) fn access_log(plan: &Plan) -> Result<Option<AccessLog>, Failure> {
     Ok(Some(log))
 }
 
+/// Where requests of each kind of listener go: the same whatever the plan.
+#[derive(Debug, Default)]
+pub(super) struct Roads {
+    pub(super) site: Routes,
+    pub(super) control: Routes,
+    pub(super) redirecting: Routes,
+    pub(super) metrics: Routes,
+}
+
+/// Sockets that are open already.
+#[derive(Debug, Default)]
+pub(super) struct Sockets {
+    /// Each by its listener's name, until it is taken.
+    handed: Vec<(String, ListenAddress)>,
+    /// Names of listeners that a service manager has bound: they stand for `listen`.
+    given: Vec<String>,
+}
+
+/// How names of listeners begin that a service manager has bound.
+const GIVEN: &str = "inherited ";
+
+impl Sockets {
+    /// Those of the process before, and of a service manager. To be called once, before anything
+    /// else opens a descriptor.
+    pub(super) fn find(environment: &Environment, inheritance: Option<&mut Inheritance>) -> Self {
+        let mut handed = inheritance.map(Inheritance::listeners).unwrap_or_default();
+        let given = inherited(environment).into_iter().enumerate();
+        handed.extend(given.map(|(number, descriptor)| {
+            (format!("{GIVEN}{number}"), ListenAddress::Inherited(descriptor))
+        }));
+        let names = handed.iter().map(|(name, _)| name);
+        let given = names.filter(|name| name.starts_with(GIVEN)).cloned().collect();
+        Self { handed, given }
+    }
+
+    /// Puts sockets that are open in the place of addresses.
+    fn give(&mut self, listeners: &mut [Listener]) {
+        for listener in listeners {
+            let found = self.handed.iter().position(|(name, _)| *name == listener.name);
+            if let Some(at) = found {
+                listener.address = self.handed.remove(at).1;
+            }
+        }
+        // What is left nobody wants any more.
+        self.handed.clear();
+    }
+}
+
 /// What is needed to open the listeners.
 pub(super) struct Open<'a> {
     pub(super) plan: &'a Plan,
-    pub(super) environment: &'a Environment,
-    pub(super) routes: &'a Routes,
-    pub(super) control: &'a Routes,
-    pub(super) redirecting: &'a Routes,
+    pub(super) roads: &'a Roads,
     pub(super) tls: Option<&'a Tls>,
     pub(super) access_log: Option<AccessLog>,
-    /// Where the metrics are, when they are wanted.
-    pub(super) metrics: &'a Routes,
     pub(super) meter: Option<Arc<Meter>>,
     pub(super) tracer: Option<Arc<Tracer>>,
 }
 
 impl Open<'_> {
-    /// Opens every listener; the control socket is the last.
-    pub(super) fn bind(self) -> Result<Gateway, Failure> {
+    /// Opens every listener.
+    pub(super) fn bind(&self, sockets: &mut Sockets) -> Result<Gateway, Failure> {
+        Gateway::bind(self.gateway(sockets)).map_err(failing::bind)
+    }
+
+    /// What the gateway is to do. The control socket is the last of its listeners.
+    pub(super) fn gateway(&self, sockets: &mut Sockets) -> perijove_gateway::Plan {
         let plan = self.plan;
         let limits = &plan.limits;
         let head_bytes = usize::try_from(limits.head.0).unwrap_or(usize::MAX);
-        let wanted = perijove_gateway::Plan {
-            listeners: self.listeners(),
+        perijove_gateway::Plan {
+            listeners: self.listeners(sockets),
             threads: plan.threads,
             head: HeadLimits { bytes: head_bytes, fields: limits.head_fields },
             head_time: limits.head_time.0,
@@ -86,26 +135,28 @@ impl Open<'_> {
             slow: Some(plan.log.slow.0).filter(|slow| !slow.is_zero()),
             meter: self.meter.clone(),
             tracer: self.tracer.clone(),
-        };
-        Gateway::bind(wanted).map_err(failing::bind)
+        }
     }
 
-    fn listeners(&self) -> Vec<Listener> {
-        let inherited = inherited(self.environment);
-        let mut listeners: Vec<Listener> = if inherited.is_empty() {
+    fn listeners(&self, sockets: &mut Sockets) -> Vec<Listener> {
+        let mut listeners: Vec<Listener> = if sockets.given.is_empty() {
             self.plan.listen.iter().map(|address| self.public(address)).collect()
         } else {
-            let open = |descriptor| self.listener(ListenAddress::Inherited(descriptor), true);
-            inherited.into_iter().map(open).collect()
+            let open = |name: &String| Listener {
+                name: name.clone(),
+                ..self.listener(ListenAddress::Open, true)
+            };
+            sockets.given.iter().map(open).collect()
         };
         listeners.extend(self.redirecting());
         listeners.extend(self.metrics());
         let path = self.plan.folders.control_socket();
         let address = ListenAddress::Unix { path, mode: CONTROL_SOCKET };
-        let mut control = Listener::new(address, self.control.clone());
+        let mut control = Listener::new(address, self.roads.control.clone());
         control.is_logged = false;
         control.is_traced = false;
         listeners.push(control);
+        sockets.give(&mut listeners);
         listeners
     }
 
@@ -117,7 +168,8 @@ impl Open<'_> {
                 ListenAddress::Unix { path: path.clone(), mode: CONTROL_SOCKET }
             }
         };
-        let mut listener = Listener::new(address, self.metrics.clone());
+        let mut listener = Listener::new(address, self.roads.metrics.clone());
+        listener.name = format!("metrics at {}", listener.name);
         listener.is_logged = false;
         listener.is_traced = false;
         Some(listener)
@@ -135,7 +187,7 @@ impl Open<'_> {
     }
 
     fn listener(&self, address: ListenAddress, may_be_tls: bool) -> Listener {
-        let mut listener = Listener::new(address, self.routes.clone());
+        let mut listener = Listener::new(address, self.roads.site.clone());
         if let Some(tls) = self.tls.filter(|_| may_be_tls) {
             listener.tls = Some(tls.config());
             let plan = self.plan.tls.as_ref();
@@ -153,7 +205,10 @@ impl Open<'_> {
                     ListenAddress::Unix { path: path.clone(), mode: PUBLIC_SOCKET }
                 }
             };
-            Listener::new(address, self.redirecting.clone())
+            let mut listener = Listener::new(address, self.roads.redirecting.clone());
+            // Where the system chooses the port, the address does not tell it from others.
+            listener.name = format!("redirect from {}", listener.name);
+            listener
         };
         tls.redirect_from.iter().map(open).collect()
     }

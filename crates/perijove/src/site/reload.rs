@@ -46,10 +46,10 @@ impl Site {
         let before = std::mem::take(&mut self.placed);
         let meter = self.meter.as_deref();
         let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications, meter);
-        self.routes.serve_only(plan.site.hosts.as_deref());
-        self.placed = routes::place(&self.routes, routes);
+        self.roads.site.serve_only(plan.site.hosts.as_deref());
+        self.placed = routes::place(&self.roads.site, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
-            self.routes.remove(host.as_deref(), path);
+            self.roads.site.remove(host.as_deref(), path);
         }
         self.applications.retire(&plan);
         self.board.watch(&self.applications);

@@ -46,6 +46,8 @@ async fn the_description_is_true() {
     assert_eq!(check("POST", "/reload", true).await, 200);
     site.configure("site.thread = 1");
     assert_eq!(check("POST", "/reload", true).await, 422);
+    assert_eq!(check("POST", "/upgrade", false).await, 401);
+    assert_eq!(check("POST", "/upgrade", true).await, 422);
     assert_eq!(check("POST", "/stop", false).await, 401);
     assert_eq!(check("POST", "/stop", true).await, 202);
     assert_eq!(site.ended().code, Some(0));

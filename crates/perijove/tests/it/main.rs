@@ -34,5 +34,6 @@ mod stopping;
 mod survival;
 mod tls;
 mod traces;
+mod upgrading;
 mod upstream;
 mod workers;

@@ -5,7 +5,7 @@
 mod bad_input;
 mod restart;
 mod trouble;
-mod visitor;
+pub(crate) mod visitor;
 mod who_may_pass;
 
 use std::path::PathBuf;

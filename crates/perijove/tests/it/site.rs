@@ -43,6 +43,8 @@ struct Start {
     has_small_state: bool,
     /// There is no configuration file.
     has_no_file: bool,
+    /// Another file than the one that was built.
+    program: Option<PathBuf>,
     /// A socket that is handed over.
     socket: Option<Arc<TcpListener>>,
     /// Notebooks run on when the program ends: somebody must end them.
@@ -111,6 +113,12 @@ impl Plan {
 
     pub(crate) fn variable(mut self, name: &str, value: &str) -> Self {
         self.start.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// A copy of the program, or a link to one.
+    pub(crate) fn program(mut self, program: &Path) -> Self {
+        self.start.program = Some(program.to_owned());
         self
     }
 
@@ -188,6 +196,12 @@ impl Start {
     fn spawn(&self, folder: &Path) -> Child {
         let program = if self.has_small_state { small_state::program } else { program };
         let mut command = program(folder);
+        if let Some(copy) = &self.program {
+            let plain = command;
+            command = Command::new(copy);
+            command.current_dir(folder).env_clear().stdin(Stdio::null());
+            command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        }
         if let Some(socket) = &self.socket {
             command = handing_over(socket, folder);
         }
@@ -386,6 +400,12 @@ impl Site {
         self.begin_again().await
     }
 
+    /// Starts it again after it has ended, however that came.
+    pub(crate) async fn start_again(mut self) -> Self {
+        self.child.wait().unwrap();
+        self.begin_again().await
+    }
+
     pub(crate) async fn stop_and_start(mut self) -> Self {
         self.signal(Signal::TERM);
         assert_eq!(wait(&mut self.child).and_then(|status| status.code()), Some(0));
@@ -409,6 +429,8 @@ impl Drop for Site {
         }
         self.child.kill().ok();
         self.child.wait().ok();
+        // One that has taken over from the first process, or was about to.
+        survivors::end_programs(self.folder.path());
         if self.start.has_notebooks {
             survivors::end(self.folder.path());
         }

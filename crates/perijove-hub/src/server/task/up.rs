@@ -158,7 +158,7 @@ impl Task {
         if let Some(record) = &mut self.record {
             record.launch.opens.clone_from(&launch.opens);
         }
-        let made = tokio::task::spawn_blocking(move || ensure_notebook(&launch, &file)).await;
+        let made = self.core.tasks.spawn_blocking(move || ensure_notebook(&launch, &file)).await;
         if let Ok(Err(error)) = made {
             tracing::warn!(user = self.user.name(), error = said(&error), "no first notebook");
         }

@@ -85,3 +85,15 @@ async fn a_later_record_wins_over_one_that_waits() {
     assert_eq!(phases(&disk), [Phase::Absent]);
     assert!(saver.unsaved().is_empty());
 }
+
+#[tokio::test]
+async fn nothing_is_written_once_it_is_closed() {
+    let disk = Arc::new(Disk::default());
+    let saver = Saver::new(disk.clone());
+    saver.save(&record(Phase::Starting)).await.unwrap();
+    saver.close().await;
+    assert!(saver.save(&record(Phase::Ready)).await.is_err());
+    saver.save_in_the_end(&record(Phase::Ready)).await;
+    saver.save_what_is_left().await;
+    assert_eq!(phases(&disk), [Phase::Starting]);
+}

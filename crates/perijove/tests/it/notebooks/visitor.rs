@@ -13,28 +13,28 @@ use tokio_tungstenite::{
 use crate::site::{Answer, Connection, PATIENCE, Site, until};
 
 /// Somebody with the cookie of a login.
-pub(super) struct Visitor<'a> {
+pub(crate) struct Visitor<'a> {
     site: &'a Site,
     cookie: String,
-    pub(super) base: String,
+    pub(crate) base: String,
 }
 
 /// A kernel's websocket.
-pub(super) struct Channels(pub(super) WebSocketStream<TcpStream>);
+pub(crate) struct Channels(pub(crate) WebSocketStream<TcpStream>);
 
 impl<'a> Visitor<'a> {
-    pub(super) fn new(site: &'a Site, name: &str) -> Self {
+    pub(crate) fn new(site: &'a Site, name: &str) -> Self {
         let encoded = canonical(name);
         let cookie = format!("Cookie: visitor={encoded}");
         Self { site, cookie, base: format!("/notebook/{encoded}/") }
     }
 
-    pub(super) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let origin = format!("Origin: http://{}", self.site.address());
         self.ask_with(method, path, &[&origin], body).await
     }
 
-    pub(super) async fn ask_with(
+    pub(crate) async fn ask_with(
         &self,
         method: &str,
         path: &str,
@@ -46,22 +46,22 @@ impl<'a> Visitor<'a> {
         connection.ask_with(method, path, &fields, body.as_bytes()).await
     }
 
-    pub(super) async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask("GET", path, "").await
     }
 
     /// What a browser shows.
-    pub(super) async fn page(&self, path: &str) -> Answer {
+    pub(crate) async fn page(&self, path: &str) -> Answer {
         self.ask_with("GET", path, &["Accept: text/html"], "").await
     }
 
     /// Clicks on the button of the site.
-    pub(super) async fn launch(&self, startup: &str) -> Answer {
+    pub(crate) async fn launch(&self, startup: &str) -> Answer {
         self.get(&format!("/launch?startup={}", canonical(startup))).await
     }
 
     /// Clicks, and waits until Jupyter answers.
-    pub(super) async fn open(&self, startup: &str) {
+    pub(crate) async fn open(&self, startup: &str) {
         let launched = self.launch(startup).await;
         assert_eq!(launched.status, 303, "{launched:?}");
         let address = launched.field("location").unwrap();
@@ -69,7 +69,7 @@ impl<'a> Visitor<'a> {
         self.until_ready().await;
     }
 
-    pub(super) async fn until_ready(&self) {
+    pub(crate) async fn until_ready(&self) {
         let deadline = tokio::time::Instant::now() + PATIENCE * 2;
         loop {
             let answer = self.get(&format!("{}api", self.base)).await;
@@ -83,7 +83,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// Starts a kernel; its id.
-    pub(super) async fn kernel(&self) -> String {
+    pub(crate) async fn kernel(&self) -> String {
         let body = r#"{"name": "python3"}"#;
         let answer = self.ask("POST", &format!("{}api/kernels", self.base), body).await;
         assert_eq!(answer.status, 201, "{answer:?}");
@@ -92,12 +92,12 @@ impl<'a> Visitor<'a> {
     }
 
     /// Opens a kernel's websocket.
-    pub(super) async fn channels(&self, kernel: &str) -> Channels {
+    pub(crate) async fn channels(&self, kernel: &str) -> Channels {
         self.try_channels(&self.base, kernel, self.site.address()).await.unwrap()
     }
 
     /// The same, at any address and from a page of any origin. The error is the status.
-    pub(super) async fn try_channels(
+    pub(crate) async fn try_channels(
         &self,
         base: &str,
         kernel: &str,
@@ -122,7 +122,7 @@ impl<'a> Visitor<'a> {
     }
 
     /// The ids of the kernels that run.
-    pub(super) async fn kernels(&self) -> Vec<String> {
+    pub(crate) async fn kernels(&self) -> Vec<String> {
         let answer = self.get(&format!("{}api/kernels", self.base)).await;
         let kernels: Vec<Value> = serde_json::from_slice(&answer.body).unwrap();
         kernels.iter().map(|kernel| kernel["id"].as_str().unwrap().to_owned()).collect()
@@ -131,7 +131,7 @@ impl<'a> Visitor<'a> {
 
 impl Channels {
     /// Runs code; all that it prints, results and errors included.
-    pub(super) async fn execute(&mut self, code: &str) -> String {
+    pub(crate) async fn execute(&mut self, code: &str) -> String {
         timeout(PATIENCE, self.try_execute(code)).await.expect("the code does not end").unwrap()
     }
 
@@ -171,7 +171,7 @@ impl Channels {
     }
 
     /// Waits until the other side ends the connection.
-    pub(super) async fn until_closed(&mut self, within: Duration) {
+    pub(crate) async fn until_closed(&mut self, within: Duration) {
         let closed = async {
             while let Some(Ok(message)) = self.0.next().await {
                 if message.is_close() {
@@ -184,7 +184,7 @@ impl Channels {
 }
 
 /// Waits until the control socket tells that a notebook is in a state.
-pub(super) async fn until_state(site: &Site, user: &str, state: &str) -> Value {
+pub(crate) async fn until_state(site: &Site, user: &str, state: &str) -> Value {
     let mut told = Value::Null;
     until(&format!("the notebook of {user} is {state}"), || {
         let output = site.command(&["notebook", "status", user, "--json"]);
@@ -196,7 +196,7 @@ pub(super) async fn until_state(site: &Site, user: &str, state: &str) -> Value {
 }
 
 /// All but letters, digits, `-`, `_` and `~` percent-encoded.
-pub(super) fn canonical(name: &str) -> String {
+pub(crate) fn canonical(name: &str) -> String {
     name.bytes()
         .map(|byte| match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'~' => char::from(byte).into(),
@@ -206,6 +206,6 @@ pub(super) fn canonical(name: &str) -> String {
 }
 
 /// Somebody who is not logged in.
-pub(super) async fn nobody(site: &Site, path: &str) -> Answer {
+pub(crate) async fn nobody(site: &Site, path: &str) -> Answer {
     Connection::to(site.address()).await.ask("GET", path, b"").await
 }

@@ -18,3 +18,21 @@ pub(super) fn end(folder: &Path) {
         }
     }
 }
+
+/// Kills the processes of perijove that serve in this folder: only this story's do.
+pub(super) fn end_programs(folder: &Path) {
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(process) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let is_here = fs::read_link(entry.path().join("cwd")).is_ok_and(|at| at == folder);
+        let said = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let is_serving = said.split(|byte| *byte == 0).nth(1) == Some(b"serve");
+        if is_here
+            && is_serving
+            && let Some(process) = Pid::from_raw(process)
+        {
+            kill_process(process, Signal::KILL).ok();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The new process's side: builds what it can beside the old one, and takes over.
+
+use std::{
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use perijove_gateway::ListenAddress;
+use perijove_process::ProcessIdentity;
+use tokio::time::timeout;
+
+use super::{FromNew, FromOld, PROTOCOL, Promise, PromisedLock, VARIABLE, channel::Channel};
+use crate::{
+    config::layers::Environment,
+    failure::{Failure, Kind},
+    system,
+};
+
+/// For the old process to say the next word. It closes its hub meanwhile.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The old process, while it has not handed over.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    channel: Channel,
+    pub(crate) inheritance: Inheritance,
+}
+
+/// What was promised, until each thing is taken.
+#[derive(Debug)]
+pub(crate) struct Inheritance {
+    pub(crate) old: ProcessIdentity,
+    /// Of the old program.
+    pub(crate) version: String,
+    pub(crate) generation: u64,
+    listeners: Vec<(String, Option<PathBuf>, OwnedFd)>,
+    locks: Vec<(PromisedLock, OwnedFd)>,
+}
+
+impl Taking {
+    /// Meets the old process, if there is one, and hears what it promises.
+    pub(crate) async fn meet(environment: &Environment) -> Result<Option<Self>, Failure> {
+        let Some(number) = environment.get(VARIABLE).and_then(|number| number.parse().ok()) else {
+            return Ok(None);
+        };
+        let stream = system::take_stream(number)
+            .ok_or_else(|| failed("what was handed over is no socket of an old process"))?;
+        let mut channel = Channel::new(stream).map_err(|error| failed(&error.to_string()))?;
+        let hello =
+            FromNew::Hello { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned() };
+        let talked = async {
+            channel.send(&hello, &[]).await?;
+            channel.receive::<FromOld>().await
+        };
+        let heard = timeout(PATIENCE, talked).await;
+        let Ok(Ok(Some(FromOld::Promise(promise)))) = heard else {
+            return Err(failed("the old process promises nothing"));
+        };
+        let inheritance = Inheritance::read(promise, &mut channel)
+            .ok_or_else(|| failed("the old process has promised more than it gave"))?;
+        Ok(Some(Self { channel, inheritance }))
+    }
+
+    /// Everything that can be built beside the old one is built: waits until it is this one's. An old
+    /// one that is gone has left it to this one.
+    pub(crate) async fn until_ours(&mut self) -> Result<(), Failure> {
+        let talked = async {
+            // Whether it is heard is seen by the answer.
+            drop(self.channel.send(&FromNew::Ready, &[]).await);
+            self.channel.receive::<FromOld>().await
+        };
+        match timeout(PATIENCE, talked).await {
+            Ok(Ok(Some(FromOld::Yours))) => Ok(()),
+            Ok(Ok(None)) if !self.inheritance.old.is_running() => {
+                tracing::warn!("the old process is gone: taking over");
+                Ok(())
+            }
+            _ => Err(failed("the old process keeps what it has")),
+        }
+    }
+
+    /// Tells the old process that this one is the hub now.
+    pub(crate) async fn taken(mut self) -> Inheritance {
+        if self.channel.send(&FromNew::Taken, &[]).await.is_err() {
+            // It makes no difference: it has let go before, or died.
+            tracing::warn!("the old process did not hear that it is replaced");
+        }
+        self.inheritance
+    }
+}
+
+/// Tells the old process, if there is one, that this one does not take over, and why.
+pub(crate) async fn give_up(taking: Option<Taking>, failure: Failure) -> Failure {
+    if let Some(mut taking) = taking {
+        let reason = failure.text().trim_start_matches("error: ").to_owned();
+        // When it does not hear, it sees that this one has ended.
+        taking.channel.send(&FromNew::Failed { reason }, &[]).await.ok();
+    }
+    failure
+}
+
+impl Inheritance {
+    fn read(promise: Promise, channel: &mut Channel) -> Option<Self> {
+        let mut listeners = Vec::new();
+        for listener in promise.listeners {
+            listeners.push((listener.name, listener.file, channel.descriptor()?));
+        }
+        let mut locks = Vec::new();
+        for lock in promise.locks {
+            locks.push((lock, channel.descriptor()?));
+        }
+        let Promise { old, version, generation, .. } = promise;
+        Some(Self { old, version, generation, listeners, locks })
+    }
+
+    /// The listeners of the old process, by their names.
+    pub(crate) fn listeners(&mut self) -> Vec<(String, ListenAddress)> {
+        let address = |(name, file, socket)| (name, ListenAddress::Handed { socket, file });
+        self.listeners.drain(..).map(address).collect()
+    }
+
+    /// The lock of the runtime folder, if it is this one.
+    pub(crate) fn runtime_lock(&mut self, folder: &Path) -> Option<OwnedFd> {
+        self.lock(&PromisedLock::Runtime(folder.to_owned()))
+    }
+
+    /// The lock of the state folder, if it is this one.
+    pub(crate) fn state_lock(&mut self, folder: &Path) -> Option<OwnedFd> {
+        self.lock(&PromisedLock::State(folder.to_owned()))
+    }
+
+    fn lock(&mut self, wanted: &PromisedLock) -> Option<OwnedFd> {
+        let at = self.locks.iter().position(|(lock, _)| lock == wanted)?;
+        Some(self.locks.remove(at).1)
+    }
+}
+
+fn failed(what: &str) -> Failure {
+    Failure::new(Kind::Other, what)
+}
