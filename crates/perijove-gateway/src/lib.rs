@@ -70,7 +70,5 @@ pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
-pub use tls::{
-    Certificate, CertificateFiles, ClientCertificates, Tls, TlsError, TlsSettings,
-};
+pub use tls::{Certificate, CertificateFiles, ClientCertificates, Tls, TlsError, TlsSettings};
 pub use trace::{FinishedTrace, Sampling, SpanId, Trace, TraceId, Tracer};

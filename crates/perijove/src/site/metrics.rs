@@ -146,6 +146,7 @@ fn ourselves() -> Client {
         peer: None,
         request_id: "metrics".into(),
         trace: None,
+        proven: None,
     }
 }
 

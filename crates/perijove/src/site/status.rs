@@ -185,7 +185,7 @@ fn facts(plan: &Plan) -> Value {
     };
     json!({
         "configuration": plan.file,
-        "certificate": plan.tls.as_ref().map(|tls| &tls.certificate),
+        "certificate": plan.tls.as_ref().map(|tls| tls.settings.certificates.first().map(|pair| &pair.certificate)),
         "root": plan.site.root,
         "upstream": upstream,
         "state-folder": plan.folders.state,

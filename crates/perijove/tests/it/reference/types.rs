@@ -43,7 +43,7 @@ pub(super) enum Kind {
 }
 
 /// The sources, each with what its types are called elsewhere.
-const SOURCES: [(&str, &str); 7] = [
+const SOURCES: [(&str, &str); 9] = [
     ("crates/perijove/src/config.rs", ""),
     ("crates/perijove/src/config/access.rs", ""),
     ("crates/perijove/src/config/edge.rs", ""),
