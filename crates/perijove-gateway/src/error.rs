@@ -4,9 +4,9 @@ mod pages;
 
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
-use crate::{BodyError, HeadError};
+use crate::{BodyError, ExtraFields, HeadError};
 
-pub(crate) use pages::Pages;
+pub(crate) use pages::{Page, Pages, read_page, wants_json};
 
 /// Whose fault it is: decides what is told to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +84,15 @@ pub(crate) struct Fault {
     pub(crate) is: Option<Kind>,
     /// The connection cannot carry another request after this.
     pub(crate) closes: bool,
+    /// What the route shows instead.
+    pub(crate) dress: Option<Box<Dress>>,
+}
+
+/// What a route shows instead of an error's own page.
+#[derive(Debug)]
+pub(crate) struct Dress {
+    pub(crate) fields: ExtraFields,
+    pub(crate) page: Option<Page>,
 }
 
 impl Fault {
@@ -100,7 +109,8 @@ impl Fault {
     }
 
     fn new(whose: Whose, status: u16, what: Cow<'static, str>) -> Self {
-        Self { whose, status, what, retry_after: None, source: None, is: None, closes: false }
+        let (retry_after, source) = (None, None);
+        Self { whose, status, what, retry_after, source, is: None, closes: false, dress: None }
     }
 
     /// The cause, for the log only.
@@ -130,6 +140,11 @@ impl Fault {
             (Whose::Ours, 503) => Kind::Unavailable,
             (Whose::Ours, _) => Kind::Ours,
         })
+    }
+
+    pub(crate) fn dressed(mut self, fields: ExtraFields, page: Option<Page>) -> Self {
+        self.dress = Some(Box::new(Dress { fields, page }));
+        self
     }
 
     pub(crate) fn closing(mut self) -> Self {

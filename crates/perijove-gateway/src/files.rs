@@ -38,6 +38,7 @@ use missing::Missing;
 pub use cache::FileMemory;
 pub use caching::CacheRule;
 pub use settings::FileSettings;
+pub(crate) use types::media_type;
 
 /// A folder of static files, or one file, below a path prefix.
 ///
@@ -59,6 +60,8 @@ pub struct Files {
     /// A slash and the name of what answers where there is no file.
     fallback: Option<Vec<u8>>,
     caching: Caching,
+    /// Texts are compressed when they are read, and kept so.
+    compresses: bool,
     cache: Cache,
     missing: Missing,
     wall_clock: fn() -> SystemTime,
@@ -80,6 +83,7 @@ impl Files {
                 rules: settings.cache_rules,
                 knows_fingerprints: settings.knows_fingerprints,
             },
+            compresses: settings.compresses,
             cache: settings.memory.shelf(),
             missing: Missing::default(),
             wall_clock: SystemTime::now,
@@ -102,6 +106,16 @@ impl Files {
     /// The answer to HEAD carries the body of the one to GET: the connection sends its length.
     pub fn serve(&self, request: &Request) -> Option<Response> {
         self.serve_at(&request.head, clock::now())
+    }
+
+    /// The same for a head alone.
+    pub(crate) fn answer_to(&self, head: &Head) -> Option<Response> {
+        self.serve_at(head, clock::now())
+    }
+
+    /// Whether a path lies below the prefix, and could name a file.
+    pub(crate) fn is_for(&self, head: &Head) -> bool {
+        path::clean(head.path(), &self.prefix).is_some()
     }
 
     /// [`Files::serve`] by a clock that is given, in milliseconds.
@@ -214,7 +228,7 @@ impl Files {
         } else if self.missing.is_known(place.path, place.now) {
             return Ok(Found::Nothing);
         }
-        let found = entry::load(place, &self.caching)?;
+        let found = entry::load(place, &self.caching, self.compresses)?;
         if let Found::File(entry) = &found {
             self.cache.insert(place.path, entry.clone());
         }

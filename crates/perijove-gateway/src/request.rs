@@ -4,6 +4,8 @@
 //! fields of our own dropped → route → guard → body limited → target → fields of our own dropped
 //! ```
 
+mod documents;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
@@ -52,11 +54,26 @@ pub(crate) fn handle(door: &Arc<Door>, mut request: Request, note: &mut Note) ->
     note.belongs_to(&route);
     if route.guard.is_none()
         && let Some(made) = at_once(&route, &request)
+        && (made.is_ok() || !changes_errors(&route))
     {
         record(&route, &request.head);
-        return Handling::Ready(made.map(Answer::Response));
+        let finished = |mut made| {
+            if let Some(finish) = &route.finish {
+                finish.polish(&mut made, &request.head);
+            }
+            Answer::Response(made)
+        };
+        return Handling::Ready(made.map(finished));
     }
-    Handling::Waiting(Box::pin(answer(door.clone(), route, request)))
+    Handling::Waiting(if changes_errors(&route) {
+        Box::pin(documents::answer_with_documents(door.clone(), route, request))
+    } else {
+        Box::pin(answer(door.clone(), route, request))
+    })
+}
+
+fn changes_errors(route: &Route) -> bool {
+    route.finish.as_ref().is_some_and(|finish| finish.is_for_errors())
 }
 
 async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Made {
@@ -93,6 +110,11 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         keep_private(&mut answer.fields);
     }
     answer.fields.extend(&pass.fields);
+    if let Some(finish) = &route.finish
+        && !finish.is_for_errors()
+    {
+        answer = finish.apply(answer, &head)?;
+    }
     Ok(match std::mem::take(&mut answer.body) {
         Body::Tunnel(tunnel) => {
             let ask_again = pass.ask_again;

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{Activity, Confinement, Files, Guard, Label, Moved, Service, Spooling, Upstreams};
+use crate::{
+    Activity, Confinement, Files, Finish, Guard, Label, Moved, Service, Spooling, Upstreams,
+};
 
 /// What happens to the requests below one path of one host.
 #[derive(Clone, Debug)]
@@ -17,6 +19,8 @@ pub struct Route {
     pub spooling: Option<Spooling>,
     pub upgrades: Upgrades,
     pub rewrite: Rewrite,
+    /// What is done to answers before they leave.
+    pub finish: Option<Arc<Finish>>,
     /// Set when the target's answers must not act on the rest of the origin.
     pub confinement: Option<Arc<Confinement>>,
     /// Set when the target takes a path for what it is as sent: it decodes no slash, merges none
@@ -37,6 +41,7 @@ impl Route {
             spooling: None,
             upgrades: Upgrades::default(),
             rewrite: Rewrite::default(),
+            finish: None,
             confinement: None,
             reads_as_sent: false,
         }

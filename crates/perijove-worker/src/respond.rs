@@ -37,6 +37,9 @@ pub(crate) const FAILURE_PAGE: &str = "<!doctype html>\n<html lang=\"en\"><head>
     <title>Internal error</title></head><body><h1>Internal error</h1>\
     <p>The site could not answer this request. The reason is in its log.</p></body></html>\n";
 
+/// Tells the gateway that there is no answer of the application to show: it has pages for that.
+pub(crate) const FAILURE: &str = "Perijove-Failure";
+
 /// Answers one request.
 pub(crate) fn respond(
     py: Python<'_>,
@@ -210,7 +213,8 @@ fn close(iterable: &Bound<'_, PyAny>) -> PyResult<()> {
     }
 }
 
-/// Ends a request whose application failed: with an error page, or by cutting the answer off.
+/// Ends a request whose application failed: the gateway shows an error page, or the answer is cut
+/// off.
 fn fail(py: Python<'_>, shared: &Shared, answer: &Answer, error: PyErr) {
     let is_gone = answer.exchange().is_cancelled();
     if is_gone && error.is_instance_of::<PyOSError>(py) {
@@ -224,10 +228,8 @@ fn fail(py: Python<'_>, shared: &Shared, answer: &Answer, error: PyErr) {
         return answer.reset("the application failed amid its answer");
     }
     let mut head = Head { status: 500, ..Head::default() };
-    let is_head_made = head.add("Content-Type", "text/html; charset=utf-8").is_ok();
-    let is_sent = is_head_made
-        && answer.start(head, true)
-        && answer.send_all(py, FAILURE_PAGE.as_bytes()).is_ok();
+    let is_head_made = head.add(FAILURE, "exception").is_ok();
+    let is_sent = is_head_made && answer.start(head, true) && answer.send_all(py, b"").is_ok();
     if !is_sent {
         answer.reset("the application failed");
     }

@@ -48,6 +48,7 @@ mod application;
 mod descriptors;
 mod edge;
 mod failing;
+mod finish;
 mod metrics;
 mod redirect;
 mod reload;

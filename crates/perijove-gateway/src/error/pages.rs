@@ -17,6 +17,13 @@ const FRESH: u64 = 1000;
 /// Larger files are not taken for pages.
 const LARGEST: u64 = 1 << 20;
 
+/// What is shown instead of an error.
+#[derive(Clone, Debug)]
+pub(crate) struct Page {
+    pub(crate) content_type: Box<str>,
+    pub(crate) body: Bytes,
+}
+
 /// Makes answers of faults.
 #[derive(Debug)]
 pub(crate) struct Pages {
@@ -33,23 +40,30 @@ impl Pages {
 
     /// The answer for a fault, in the form that the request asks for.
     pub(crate) fn answer(&self, fault: &Fault, head: Option<&Head>, request_id: &str) -> Response {
-        let mut answer = if head.is_some_and(wants_json) {
-            Response::new(fault.status, "application/json", json(fault, request_id))
-        } else if let Some(page) = self.own_page(fault.status) {
-            Response::new(fault.status, "text/html; charset=utf-8", page)
-        } else {
-            Response::new(fault.status, "text/html; charset=utf-8", html(fault, request_id))
-        };
+        let dress = fault.dress.as_deref();
+        let mut answer =
+            if let Some(Page { content_type, body }) = dress.and_then(|d| d.page.as_ref()) {
+                Response::new(fault.status, content_type, body.clone())
+            } else if head.is_some_and(wants_json) {
+                Response::new(fault.status, "application/json", json(fault, request_id))
+            } else if let Some(page) = self.own_page(fault.status) {
+                Response::new(fault.status, "text/html; charset=utf-8", page)
+            } else {
+                Response::new(fault.status, "text/html; charset=utf-8", html(fault, request_id))
+            };
         answer.fields.push("Cache-Control", "no-store");
         answer.fields.push("X-Content-Type-Options", "nosniff");
         if let Some(wait) = fault.retry_after {
             answer.fields.push("Retry-After", wait.as_secs().max(1).to_string());
         }
+        if let Some(dress) = dress {
+            dress.fields.apply(&mut answer.fields);
+        }
         answer
     }
 
     /// `errors/404.html` and the like.
-    fn own_page(&self, status: u16) -> Option<Bytes> {
+    pub(crate) fn own_page(&self, status: u16) -> Option<Bytes> {
         let folder = self.folder.as_ref()?;
         let now = clock::now();
         let mut own = self.own.lock().ok()?;
@@ -64,14 +78,15 @@ impl Pages {
     }
 }
 
-fn read_page(path: &Path) -> Option<Bytes> {
+/// A file, if it is there and not too large to be a page.
+pub(crate) fn read_page(path: &Path) -> Option<Bytes> {
     let metadata = std::fs::metadata(path).ok()?;
     let is_page = metadata.is_file() && metadata.len() <= LARGEST;
     is_page.then(|| std::fs::read(path).ok().map(Bytes::from))?
 }
 
 /// Whether a program asks, rather than a browser.
-fn wants_json(head: &Head) -> bool {
+pub(crate) fn wants_json(head: &Head) -> bool {
     let has = |kind: &[u8]| {
         head.get_all("accept").any(|accept| memchr::memmem::find(accept, kind).is_some())
     };

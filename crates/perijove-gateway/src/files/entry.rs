@@ -15,7 +15,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::{beneath::Folder, caching::Caching, types::media_type, validators::Validators};
-use crate::{FieldBlock, FileBody, coding::Coding};
+use crate::{
+    FieldBlock, FileBody,
+    coding::Coding,
+    compress::{self, Effort, SHORTEST, is_compressible},
+};
 
 /// Files up to this size are kept in memory.
 pub(super) const SMALL: u64 = 128 << 10;
@@ -49,6 +53,8 @@ pub(super) struct Variant {
     /// Of a small file.
     bytes: Option<Bytes>,
     stamp: Stamp,
+    /// It was made by us of the file, and is not on the disk.
+    is_made: bool,
 }
 
 /// Tells whether a file is the one that was read.
@@ -96,8 +102,8 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Opens and reads a file and its neighbours.
-pub(super) fn load(place: Place<'_>, caching: &Caching) -> io::Result<Found> {
+/// Opens and reads a file and its neighbours; without any, `compresses` makes some of a small text.
+pub(super) fn load(place: Place<'_>, caching: &Caching, compresses: bool) -> io::Result<Found> {
     let (file, metadata) = place.open(Coding::Identity)?;
     if metadata.is_dir() {
         return Ok(Found::Folder);
@@ -115,7 +121,11 @@ pub(super) fn load(place: Place<'_>, caching: &Caching) -> io::Result<Found> {
         }
     }
     let wall = (place.wall_clock)();
-    let has_neighbours = !found.is_empty();
+    let makes_some = compresses
+        && found.is_empty()
+        && (SHORTEST..=SMALL).contains(&metadata.size())
+        && is_compressible(media_type(place.path).as_bytes());
+    let has_neighbours = makes_some || !found.is_empty();
     found.push((Coding::Identity, file, metadata));
     let is_settled = found.iter().all(|(_, _, there)| is_settled(there, wall));
     let path = place.path;
@@ -125,8 +135,13 @@ pub(super) fn load(place: Place<'_>, caching: &Caching) -> io::Result<Found> {
         let fields = Fields { coding, path, cache_control, has_neighbours };
         Variant::read(file, &metadata, &fields, wall)
     });
+    let mut variants: SmallVec<[Variant; 1]> = variants.collect::<io::Result<_>>()?;
+    if makes_some && let Some(original) = variants.pop() {
+        variants.extend([Coding::Brotli, Coding::Gzip].iter().filter_map(|c| original.coded(*c)));
+        variants.push(original);
+    }
     Ok(Found::File(Arc::new(Entry {
-        variants: variants.collect::<io::Result<_>>()?,
+        variants,
         is_settled,
         checked: AtomicU64::new(place.now),
         is_used: AtomicBool::new(true),
@@ -163,7 +178,8 @@ impl Entry {
         let all = Coding::NEIGHBOURS.into_iter().chain([Coding::Identity]);
         self.is_settled
             && all.into_iter().all(|coding| {
-                let known = self.variants.iter().find(|variant| variant.coding == coding);
+                let is_known = |variant: &&Variant| variant.coding == coding && !variant.is_made;
+                let known = self.variants.iter().find(is_known);
                 match (known, place.open(coding)) {
                     (Some(known), Ok((_, there))) => known.stamp == Stamp::of(&there),
                     (None, Ok((_, there))) => !there.is_file() || is_outdated(&there, original),
@@ -202,6 +218,30 @@ impl Variant {
             length: stamp.size,
             bytes,
             stamp,
+            is_made: false,
+        })
+    }
+
+    /// The same file, coded; `None` when it would be no shorter.
+    fn coded(&self, coding: Coding) -> Option<Self> {
+        let bytes = compress::whole(self.bytes.as_ref()?, coding, Effort::High)?;
+        let validators = self.validators.of_coding(coding.token());
+        let retag = |fields: &FieldBlock| {
+            let mut fields = fields.clone();
+            fields.set("ETag", validators.tag.as_bytes());
+            fields
+        };
+        let mut fields = retag(&self.fields);
+        fields.push("Content-Encoding", coding.token());
+        Some(Self {
+            coding,
+            fields: fields.shared(),
+            unchanged: retag(&self.unchanged).shared(),
+            validators,
+            length: bytes.len() as u64,
+            bytes: Some(bytes),
+            stamp: self.stamp,
+            is_made: true,
         })
     }
 

@@ -18,6 +18,8 @@ pub struct FileSettings {
     /// Whether a file whose name holds a hash of its content may be kept for ever where no rule
     /// fits.
     pub knows_fingerprints: bool,
+    /// Whether small texts are compressed when they are read, and kept so.
+    pub compresses: bool,
     /// Where small files are kept.
     pub memory: FileMemory,
 }
@@ -30,7 +32,15 @@ impl Default for FileSettings {
             fallback: None,
             cache_rules: Vec::new(),
             knows_fingerprints: true,
+            compresses: true,
             memory: FileMemory::new(64 << 20),
         }
+    }
+}
+
+impl FileSettings {
+    /// For files that are named one by one: no folder has a page.
+    pub fn plain() -> Self {
+        Self { index: Vec::new(), knows_fingerprints: false, ..Self::default() }
     }
 }

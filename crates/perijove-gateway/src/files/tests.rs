@@ -500,3 +500,45 @@ fn a_folder_is_listed_where_that_is_wanted() {
     let (folder, top) = (Served::new(), "GET /");
     folder.write("x", "x").check(top, &[], "-");
 }
+
+#[test]
+fn small_texts_are_kept_compressed() {
+    let mut site = Served::new();
+    let text = "body { color: red }\n".repeat(100);
+    site.write("a.css", &text).write("a.bin", &text).write("short.css", "p {}");
+    let both = [("Accept-Encoding", "gzip, deflate, br, zstd")];
+    let (gzip, plain) = ([("Accept-Encoding", "gzip")], [("Accept-Encoding", "zstd")]);
+    for _ in 0..2 {
+        assert_eq!(site.field("/a.css", &both, "content-encoding"), "br");
+        assert_eq!(site.field("/a.css", &gzip, "content-encoding"), "gzip");
+        assert_eq!(site.field("/a.css", &plain, "content-encoding"), "");
+        assert_eq!(site.field("/a.css", &[], "vary"), "Accept-Encoding");
+        assert_eq!(site.field("/short.css", &both, "content-encoding"), "");
+        assert_eq!(site.field("/a.bin", &both, "content-encoding"), "");
+    }
+    let coded = read(site.ask("GET", "/a.css", &gzip).unwrap().body);
+    let mut decoded = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(&*coded);
+    std::io::Read::read_to_string(&mut decoder, &mut decoded).unwrap();
+    assert!(decoded == text && coded.len() < 200);
+    let tags: Vec<String> =
+        [&both[..], &gzip, &[]].iter().map(|fields| site.field("/a.css", fields, "etag")).collect();
+    assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags[2] != tags[0], "{tags:?}");
+    site.check("GET /a.css", &[gzip[0], ("If-None-Match", &tags[1])], "304");
+    let range = [gzip[0], ("Range", "bytes=0-1"), ("If-Range", &tags[1])];
+    let part = site.ask("GET", "/a.css", &range).unwrap();
+    assert_eq!((part.status, read(part.body)), (206, coded[..2].to_vec()));
+    // It is made of the file, whatever happens to that.
+    site.write("a.css", text.replace("red", "blue"));
+    site.now += 1000;
+    assert_ne!(read(site.ask("GET", "/a.css", &gzip).unwrap().body), coded);
+    site.write("a.css.gz", "by hand");
+    site.now += 1000;
+    site.check("GET /a.css", &gzip, "200 by hand");
+    assert_eq!(site.field("/a.css", &both, "content-encoding"), "gzip");
+
+    let settings = FileSettings { compresses: false, ..FileSettings::default() };
+    let never = Served::with("/", settings);
+    never.write("a.css", &text);
+    assert_eq!(never.field("/a.css", &both, "content-encoding"), "");
+}

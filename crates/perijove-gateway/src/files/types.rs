@@ -1,7 +1,7 @@
 //! The media type of a file, by the end of its name.
 
 /// The media type for a file's name; unknown ones are bytes, which browsers offer to save.
-pub(super) fn media_type(name: &[u8]) -> &'static str {
+pub(crate) fn media_type(name: &[u8]) -> &'static str {
     const UNKNOWN: &str = "application/octet-stream";
     let Some(dot) = memchr::memrchr(b'.', name) else { return UNKNOWN };
     let extension = name.get(dot + 1..).unwrap_or_default().to_ascii_lowercase();

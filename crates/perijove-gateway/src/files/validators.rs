@@ -34,6 +34,12 @@ impl Validators {
         }
     }
 
+    /// Of the same version in a coding that is made of it.
+    pub(super) fn of_coding(&self, coding: &str) -> Self {
+        let tag = format!("{}-{coding}\"", self.tag.trim_end_matches('"'));
+        Self { tag: tag.into(), modified: self.modified }
+    }
+
     /// The value of Last-Modified.
     pub(super) fn last_modified(&self) -> Option<String> {
         let seconds = Duration::from_secs(self.modified?);

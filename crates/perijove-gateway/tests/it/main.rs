@@ -15,6 +15,7 @@ mod client_certificates;
 mod conformance;
 mod counting;
 mod errors;
+mod finish;
 mod http2;
 mod limits;
 mod listeners;

@@ -22,7 +22,7 @@ use crate::{
     frames::{Kind, Request},
     head::Head,
     lock,
-    respond::FAILURE_PAGE,
+    respond::{FAILURE, FAILURE_PAGE},
 };
 
 /// The gateway does not read while so many bytes wait for it: then the application waits, too.
@@ -257,7 +257,7 @@ impl Exchange {
         }
         let mut head = Head { status: 500, ..Head::default() };
         let page = PyBytes::new(py, FAILURE_PAGE.as_bytes()).into();
-        let is_made = head.add("Content-Type", "text/html; charset=utf-8").is_ok();
+        let is_made = head.add(FAILURE, "exception").is_ok();
         state.answer.replace(head);
         if !is_made || state.answer.body(connection, page, true).is_err() {
             state.answer.reset(connection, reason);

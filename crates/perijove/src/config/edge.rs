@@ -1,6 +1,6 @@
 //! Settings of the edge: limits, certificates, routes to programs elsewhere.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -113,6 +113,10 @@ pub struct Route {
     /// Whether files whose names hold a hash of their content may be kept for ever where no rule
     /// of `cache` fits. Without it they may.
     pub immutable: Option<bool>,
+    /// Whether texts are compressed for clients that can read it. Without it as for the site.
+    pub compress: Option<bool>,
+    /// Header fields that every answer has, beside those of the site.
+    pub headers: BTreeMap<String, String>,
     /// Elsewhere instead: the address that is answered. `{path}` in it is the path and the query of
     /// the request, `{rest}` what of them stands behind the route's path:
     /// `"https://example.com{path}"`.

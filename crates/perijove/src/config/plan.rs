@@ -19,6 +19,7 @@ mod access;
 mod application;
 mod edge;
 mod files;
+mod finish;
 mod life;
 pub(crate) mod log;
 mod notebook;
@@ -30,6 +31,7 @@ pub(crate) use access::{AccessPlan, Admission, covers};
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, UpstreamAt};
 pub(crate) use files::StaticPlan;
+pub(crate) use finish::FinishPlan;
 pub(crate) use life::Life;
 pub(crate) use log::LogFiles;
 pub(crate) use site::{SitePlan, SiteTarget};
@@ -113,7 +115,7 @@ impl Plan {
         let site = site::decide(&config.site, !config.route.is_empty(), check);
         let folders = check.folders(config);
         let notebook = notebook::decide(config, &site, &folders, check);
-        let routes = edge::routes(config, check);
+        let routes = edge::routes(config, &site.finish, check);
         check.overlaps(&site, notebook.as_ref(), &routes);
         Self {
             file: check.layers.file.clone(),

@@ -1,6 +1,6 @@
 //! Settings of the site: its application, its files.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -51,6 +51,20 @@ pub struct Site {
     /// Folder of `404.html` and the like, shown instead of ours. Without it `errors`, when there is
     /// such a folder.
     pub error_pages: Option<PathBuf>,
+    /// What is shown instead of an error, by its status: a file (`"errors/503.html"`), or a path of
+    /// the site that is asked for it (`"/errors/404"`). Programs that want JSON are not shown it.
+    pub error_documents: BTreeMap<String, String>,
+    /// Whether error pages and documents also stand for the errors that the application itself
+    /// answers.
+    pub error_override: bool,
+    /// Whether texts are compressed (gzip, br, zstd) for clients that can read it.
+    pub compress: bool,
+    /// Header fields that every answer has, unless the application says something else by that
+    /// name; one without a value is taken out of every answer.
+    pub headers: BTreeMap<String, String>,
+    /// Folders whose files the application may name in `X-Sendfile`, to be sent instead of its
+    /// answer.
+    pub sendfile: Vec<PathBuf>,
     /// Bytes of a request's body.
     pub body_limit: Size,
     /// Bodies up to this size are received as a whole before a worker is entered, so that a slow
@@ -124,6 +138,11 @@ impl Default for Site {
             files: None,
             hosts: None,
             error_pages: None,
+            error_documents: BTreeMap::new(),
+            error_override: false,
+            compress: true,
+            headers: BTreeMap::new(),
+            sendfile: Vec::new(),
             body_limit: Size(100 << 20),
             body_buffer: None,
             allow_from: Vec::new(),

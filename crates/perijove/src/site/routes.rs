@@ -9,7 +9,7 @@ use perijove_gateway::{
 
 use super::{
     application::{Applications, Place},
-    rules,
+    finish, rules,
 };
 use crate::config::{
     Plan,
@@ -57,12 +57,15 @@ pub(super) fn all(
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
     let mut placed = site(plan, upstreams, &memory);
+    let finish = finish::of_site(&plan.site, &memory);
     for (_, path, route) in &mut placed {
         rules::of_site(plan, path, route);
+        route.finish.clone_from(&finish);
     }
     placed.extend(plan.routes.iter().filter_map(|written| {
         let mut placed = further(written, applications, &memory)?;
         rules::of_path(plan, written, &mut placed.2);
+        placed.2.finish = finish::of_plan(&written.finish, None);
         Some(placed)
     }));
     if let Some(meter) = meter {

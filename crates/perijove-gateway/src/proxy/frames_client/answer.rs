@@ -30,6 +30,10 @@ pub(super) fn respond(
     if !(200..600).contains(&status) {
         return Err(malformed());
     }
+    if named.has_failed {
+        return Err(Failure::last(Fault::ours(500, "the application raised an exception")));
+    }
+    let named = named.length;
     let fields = FieldBlock::from_checked(block);
     let body = if rules.is_head || matches!(status, 204 | 304) {
         Body::Empty
@@ -143,15 +147,22 @@ impl Source for Incoming {
     }
 }
 
-/// Appends the fields that pass. The length that they name; `None` when they are malformed.
-#[expect(clippy::option_option, reason = "the outer one is for malformed fields")]
+/// What the fields of an answer say to us.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    pub(super) length: Option<u64>,
+    /// The application has no answer: the worker says so for it.
+    pub(super) has_failed: bool,
+}
+
+/// Appends the fields that pass. What they say; `None` when they are malformed.
 pub(super) fn read_fields(
     fields: &[u8],
     rules: AnswerFields<'_>,
     block: &mut BytesMut,
-) -> Option<Option<u64>> {
+) -> Option<Named> {
     let mut rest = fields;
-    let mut length = None;
+    let mut named = Named::default();
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest)?;
         let (line, after) = rest.split_at(end + 1);
@@ -164,11 +175,12 @@ pub(super) fn read_fields(
             return None;
         }
         if name.eq_ignore_ascii_case(b"content-length") {
-            length = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
+            named.length = Some(std::str::from_utf8(value).ok()?.parse().ok()?);
         }
+        named.has_failed |= name.eq_ignore_ascii_case(b"perijove-failure");
         rules.push(name, value, block);
     }
-    Some(length)
+    Some(named)
 }
 
 fn is_token(byte: &u8) -> bool {
@@ -195,8 +207,10 @@ mod tests {
             is_head: false,
         };
         let mut block = BytesMut::new();
-        let length = read_fields(fields.as_bytes(), rules, &mut block);
-        let read = length.map(|length| (std::str::from_utf8(&block).unwrap(), length));
+        let named = read_fields(fields.as_bytes(), rules, &mut block);
+        let read = named.map(|named| (std::str::from_utf8(&block).unwrap(), named.length));
+        let marked = fields.contains("Perijove-Failure:");
+        assert!(named.is_none_or(|named| named.has_failed == marked), "{fields:?}");
         assert_eq!(read, expected, "{fields:?}");
     }
 
@@ -206,6 +220,7 @@ mod tests {
         check("A: b\r\nB:c \r\n", Some(("A: b\r\nB: c\r\n", None)));
         check("Content-Length: 5\r\nServer: s\r\nA: b\r\n", Some(("A: b\r\n", Some(5))));
         check("Perijove-Subject: ada\r\nConnection: close\r\n", Some(("", None)));
+        check("Perijove-Failure: exception\r\nA: b\r\n", Some(("A: b\r\n", None)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
     access::{self, Admission},
     application::{Described, Found},
     files::{self, StaticPlan},
+    finish::{self, FinishPlan},
 };
 use crate::config::{Config, Limits, Route};
 
@@ -22,6 +23,7 @@ pub(crate) struct RoutePlan {
     pub(crate) path: String,
     pub(crate) host: Option<String>,
     pub(crate) target: RouteTarget,
+    pub(crate) finish: FinishPlan,
     /// Bytes.
     pub(crate) body_limit: u64,
     pub(crate) body_buffer: Option<u64>,
@@ -127,8 +129,11 @@ pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
     (length <= longest).then_some((address, length))
 }
 
-pub(super) fn routes(config: &Config, check: &mut Check<'_>) -> Vec<RoutePlan> {
-    let decide = |(at, route)| self::route(at, route, config, check);
+pub(super) fn routes(config: &Config, site: &FinishPlan, check: &mut Check<'_>) -> Vec<RoutePlan> {
+    let decide = |(at, route): (usize, &Route)| {
+        let finish = finish::of_route(at, route, site, check);
+        Some(RoutePlan { finish, ..self::route(at, route, config, check)? })
+    };
     config.route.iter().enumerate().filter_map(decide).collect()
 }
 
@@ -149,6 +154,7 @@ fn route(at: usize, route: &Route, config: &Config, check: &mut Check<'_>) -> Op
         path: path.to_owned(),
         host: route.host.as_ref().map(|host| host.to_lowercase()),
         target,
+        finish: FinishPlan::default(),
         body_limit: route.body_limit.unwrap_or(config.site.body_limit).0,
         body_buffer: route.body_buffer.map(|size| size.0),
         response_time: route.response_time.unwrap_or(config.site.response_time).0,
@@ -177,7 +183,7 @@ fn target(
             }
         },
         (None, None, true, None) => {
-            let files = files::of_route(at, (route, path), check)?;
+            let files = files::of_route(at, (route, path), &config.site, check)?;
             Some(RouteTarget::Files(Box::new(files)))
         }
         (None, None, false, Some(to)) => {

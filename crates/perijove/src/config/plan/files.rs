@@ -17,6 +17,8 @@ pub(crate) struct StaticPlan {
     fallback: Option<String>,
     cache_rules: Vec<CacheRule>,
     knows_fingerprints: bool,
+    /// Small texts are kept compressed.
+    compresses: bool,
     /// Sent only where an answer of the application says so.
     pub(crate) is_internal: bool,
 }
@@ -48,6 +50,7 @@ impl StaticPlan {
             fallback: None,
             cache_rules: Vec::new(),
             knows_fingerprints: true,
+            compresses: true,
             is_internal: false,
         }
     }
@@ -60,6 +63,7 @@ impl StaticPlan {
             fallback: self.fallback.clone(),
             cache_rules: self.cache_rules.clone(),
             knows_fingerprints: self.knows_fingerprints,
+            compresses: self.compresses,
             memory: memory.clone(),
         };
         match &self.place {
@@ -74,7 +78,9 @@ pub(super) fn of_site(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<St
     let Some(written) = &site.files else {
         let public = root.join("public");
         let found = Some(public).filter(|public| public.is_dir());
-        return found.map(|public| StaticPlan::of_folder("/", public)).into_iter().collect();
+        let plan =
+            |public| StaticPlan { compresses: site.compress, ..StaticPlan::of_folder("/", public) };
+        return found.map(plan).into_iter().collect();
     };
     let decide = |(at, item): (usize, &Static)| {
         let key = format!("site.static[{at}]");
@@ -85,7 +91,7 @@ pub(super) fn of_site(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<St
         }
         let options = Options::of_static(item);
         let plan = options.decide(&path, root, &key, check)?;
-        Some(StaticPlan { is_internal: item.internal, ..plan })
+        Some(StaticPlan { is_internal: item.internal, compresses: site.compress, ..plan })
     };
     written.iter().enumerate().filter_map(decide).collect()
 }
@@ -94,10 +100,12 @@ pub(super) fn of_site(site: &Site, root: &Path, check: &mut Check<'_>) -> Vec<St
 pub(super) fn of_route(
     at: usize,
     (route, path): (&Route, &str),
+    site: &Site,
     check: &mut Check<'_>,
 ) -> Option<StaticPlan> {
     let base = check.layers.folder.clone();
-    Options::of_route(route).decide(path, &base, &format!("route[{at}]"), check)
+    let plan = Options::of_route(route).decide(path, &base, &format!("route[{at}]"), check)?;
+    Some(StaticPlan { compresses: route.compress.unwrap_or(site.compress), ..plan })
 }
 
 /// What is written of files, in whichever table.

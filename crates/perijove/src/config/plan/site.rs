@@ -13,6 +13,7 @@ use super::{
     application::{Described, Found},
     edge::{self, UpstreamAt, upstream_at},
     files::{self, StaticPlan},
+    finish::{self, FinishPlan},
 };
 use crate::config::Site;
 
@@ -31,6 +32,7 @@ pub(crate) struct SitePlan {
     /// The only hosts whose requests are answered.
     pub(crate) hosts: Option<Vec<String>>,
     pub(crate) error_pages: Option<PathBuf>,
+    pub(crate) finish: FinishPlan,
     /// Bytes of a request's body.
     pub(crate) body_limit: u64,
     /// Bytes of bodies that are received as a whole; none when nobody said so.
@@ -81,6 +83,7 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
     check.not_zero(site.start_time.0, "site.start-time");
     SitePlan {
         hosts: hosts(site, check),
+        finish: finish::of_site(site, &root, check),
         error_pages: error_pages(site, &root, check),
         is_broken: target.is_none(),
         target: target.unwrap_or(SiteTarget::Nothing),

@@ -163,6 +163,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         timeout(PATIENCE, read).await.expect("no answer in time")
     }
 
+    /// What comes next, whatever it is.
+    pub(crate) async fn more(&mut self) -> Vec<u8> {
+        let mut piece = vec![0; 4096];
+        let count = timeout(PATIENCE, self.stream.read(&mut piece)).await.expect("nothing came");
+        piece.truncate(count.unwrap());
+        assert!(!piece.is_empty(), "the connection ended");
+        piece
+    }
+
     /// Whether the other side ends the connection within a time.
     pub(crate) async fn is_closed(&mut self, within: Duration) -> bool {
         let mut byte = [0];
