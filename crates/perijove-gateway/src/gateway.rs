@@ -35,6 +35,9 @@ pub struct Plan {
     pub idle_time: Duration,
     /// How long a client may neither send what is waited for nor take what waits for it.
     pub transfer_time: Duration,
+    /// A client that has ended its side of the connection: how long it is waited for before it
+    /// counts as one that has left.
+    pub half_closed_time: Duration,
     /// The least bytes per second at which a client sends a body, over longer times; 0: none.
     pub body_rate: u64,
     /// The least bytes per second at which a client takes an answer that waits for it; 0: none.
@@ -72,6 +75,7 @@ impl Default for Plan {
             head_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(75),
             transfer_time: Duration::from_secs(60),
+            half_closed_time: Duration::from_secs(5),
             body_rate: 500,
             answer_rate: 500,
             connections: 10_000,

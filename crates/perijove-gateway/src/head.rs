@@ -201,6 +201,22 @@ impl Head {
         }
     }
 
+    /// Stands for a head that could not be read, where something must be said of it.
+    pub(crate) fn unread() -> Self {
+        let parts = Parts {
+            bytes: Box::default(),
+            method: Span::default(),
+            target: Span::default(),
+            path_end: 0,
+            host: None,
+            fields: FieldSpans::new(),
+            framing: Framing::None,
+            version: 1,
+            facts: Facts::default(),
+        };
+        Self { parts: Arc::new(parts) }
+    }
+
     /// The same head, said to have come by another version: 0 for HTTP/1.0, 1 for HTTP/1.1, 2 for
     /// HTTP/2.
     #[must_use]

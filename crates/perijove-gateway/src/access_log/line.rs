@@ -78,6 +78,10 @@ fn push_common(out: &mut Vec<u8>, facts: &Facts<'_>) {
 }
 
 pub(super) fn push_request_line(out: &mut Vec<u8>, head: &Head) {
+    if head.method().is_empty() {
+        // It could not be read.
+        return out.push(b'-');
+    }
     push_escaped(out, head.method().as_bytes());
     out.push(b' ');
     push_target(out, head.target());

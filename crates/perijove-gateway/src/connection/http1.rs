@@ -49,6 +49,8 @@ pub(super) struct Connection {
     is_idle: bool,
     /// While the client does not take all of an answer.
     window: Option<Window>,
+    /// Of a client that has ended its side: until when it is waited for, by `clock::now`.
+    silent_until: Option<u64>,
 }
 
 /// What came instead of a head, or a head.
@@ -88,6 +90,7 @@ impl Connection {
             is_timed: true,
             is_idle: false,
             window: None,
+            silent_until: None,
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     task::Poll,
@@ -18,11 +18,10 @@ use std::{
 use hyper::{body::Incoming, rt::Executor, server::conn::http2::Builder, service::Service};
 
 use crate::{
-    Response,
+    Client, Head, Response,
     error::Fault,
-    forwarded::{self, Peer},
+    forwarded::Peer,
     meter::Spoken,
-    note::Note,
     request::{self, Answer, Handling},
     watch::{self, Watch},
 };
@@ -53,6 +52,13 @@ struct Streams {
     peer: Mutex<Peer>,
     watch: Watch,
     active: AtomicUsize,
+}
+
+impl Streams {
+    fn client(&self, head: &Head) -> Client {
+        let mut peer = self.peer.lock().unwrap_or_else(PoisonError::into_inner);
+        peer.client(head, &self.door.rules.trusted_proxies)
+    }
 }
 
 /// Serves a connection to its end. The time for the preface and the first head runs already.
@@ -141,8 +147,11 @@ async fn exchange(active: Active, request: http::Request<Incoming>) -> http::Res
     let mut request = match requests::read(&active.0, request) {
         Ok(request) => request,
         Err(fault) => {
-            let answer = door.refuse(&fault, None, &forwarded::request_id());
-            return answer::begin(answer, is_head, active, Note::default());
+            let head = Head::unread();
+            let mut client = active.0.client(&head);
+            let note = door.note(&head, &mut client);
+            let answer = door.refuse(&fault, None, &client.request_id);
+            return answer::begin(answer, is_head, active, note);
         }
     };
     let (head, request_id) = (request.head.clone(), request.client.request_id.clone());

@@ -194,7 +194,11 @@ impl Streaming {
     ) -> Poll<Result<(), Cut>> {
         loop {
             let is_starved = self.gather(context);
+            let before = self.out.written();
             let flushed = self.out.poll_flush(&mut connection.stream, context);
+            if self.out.written() > before {
+                connection.has_taken();
+            }
             let blocked = flushed.is_pending().then(|| self.out.written());
             match flushed {
                 Poll::Ready(Err(_)) => return Poll::Ready(Err(Cut::Client)),

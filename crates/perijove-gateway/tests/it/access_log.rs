@@ -66,7 +66,10 @@ async fn a_client_that_left_is_told_apart() {
             ended.notify_one();
         }
     });
-    let site = logged(Site::new().route("/", silent.await), &path, LogFormat::Json);
+    let brief = Site::new().with(|plan| {
+        plan.half_closed_time = std::time::Duration::from_millis(50);
+    });
+    let site = logged(brief.route("/", silent.await), &path, LogFormat::Json);
     let mut client = site.connect().await;
     client.send("GET /x HTTP/1.1\r\nHost: a.example\r\nX-Request-Id: mine\r\n\r\n").await;
     soon("the request", came.notified()).await;
@@ -78,6 +81,23 @@ async fn a_client_that_left_is_told_apart() {
     assert_eq!(line["target"], "/x");
     assert_eq!(line["host"], "a.example");
     assert_ne!(line["request_id"], "mine", "nobody is believed without trust");
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_has_a_line_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let site = logged(Site::new().says("/", "x"), &path, LogFormat::Text);
+    for request in ["GET / HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n", "GET /\x01 HTTP/1.1\r\n\r\n"] {
+        let mut client = site.connect().await;
+        client.send(request).await;
+        assert_eq!(client.message().await.status(), 400, "{request:?}");
+    }
+    let lines = lines(site, &path).await;
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for line in lines {
+        assert!(line.starts_with("127.0.0.1 - - [") && line.contains("] \"-\" 400 "), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -219,10 +219,55 @@ async fn waiting() -> (Route, Arc<Notify>, Arc<Notify>) {
     (route.await, came, ended)
 }
 
+/// How long a client that has ended its side is waited for, where that is not the story.
+const BRIEF: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// An upstream that answers when it is told to, and what tells it.
+async fn told() -> (Route, Arc<Notify>, Arc<Notify>) {
+    let (came, go) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+    let (tell_came, wait_go) = (came.clone(), go.clone());
+    let route = upstream(move |mut wire| {
+        let (came, go) = (tell_came.clone(), wait_go.clone());
+        async move {
+            wire.message().await;
+            came.notify_one();
+            go.notified().await;
+            wire.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n").await;
+            go.notified().await;
+            wire.send("5\r\n more\r\n0\r\n\r\n").await;
+            wire.rest().await;
+        }
+    });
+    (route.await, came, go)
+}
+
+#[tokio::test]
+async fn a_client_that_has_said_all_and_ends_its_side_is_answered() {
+    let (route, came, go) = told().await;
+    let site = Site::new().route("/", route).says("/quick", "quick").start();
+    let mut client = site.connect().await;
+    client.send("GET /quick HTTP/1.0\r\n\r\n").await;
+    client.finish().await;
+    client.message().await.shows(200, "quick");
+    client.is_closed().await;
+    let mut client = site.connect().await;
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await;
+    client.finish().await;
+    crate::wire::soon("the request", came.notified()).await;
+    go.notify_one();
+    assert_eq!(client.head().await.status(), 200);
+    assert_eq!(client.chunk().await.unwrap(), b"some");
+    go.notify_one();
+    assert_eq!(client.chunk().await.unwrap(), b" more");
+    assert_eq!(client.chunk().await, None);
+    client.is_closed().await;
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_ends_the_work() {
     let (route, came, ended) = waiting().await;
-    let site = Site::new().route("/", route).start();
+    let brief = |plan: &mut perijove_gateway::Plan| plan.half_closed_time = BRIEF;
+    let site = Site::new().route("/", route).with(brief).start();
     let mut client = site.connect().await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     crate::wire::soon("the request", came.notified()).await;

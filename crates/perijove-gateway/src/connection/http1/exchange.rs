@@ -4,12 +4,12 @@ use std::{
     future::poll_fn,
     io,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use crate::{
-    BodyError, Head, Request, Response, buffers,
+    BodyError, Head, Request, Response, buffers, clock,
     error::Fault,
-    forwarded,
     note::Note,
     request::{self, Answer, Handling, Upgrade, Work},
     watch,
@@ -97,10 +97,15 @@ fn upgrade_with_body() -> Fault {
 /// Answers a head that could not be read. What follows it is not understood either.
 pub(super) async fn refuse(connection: &mut Connection, fault: &Fault) {
     connection.watch.disarm();
-    let answer = connection.door.refuse(fault, None, &forwarded::request_id());
+    let head = Head::unread();
+    let mut client = connection.peer.client(&head, &[]);
+    let mut note = connection.door.note(&head, &mut client);
+    let answer = connection.door.refuse(fault, None, &client.request_id);
+    note.answer();
     let mut reply = Reply::begin(connection, None, answer, (true, None));
     let end = poll_fn(|context| reply.sending.poll(connection, &mut None, context)).await;
     connection.watch.disarm();
+    note.end(&connection.door.rules, reply.status, reply.sending.bytes());
     if end.is_ok() {
         closing::linger(connection).await;
     }
@@ -201,18 +206,49 @@ impl Connection {
     }
 
     /// Looks whether the client has left. What it sends meanwhile is its next request.
+    ///
+    /// The end of what it sends may mean either that it has left, or that it has said all and
+    /// waits for the answer: TCP does not tell. So it has some time from there on, and again from
+    /// whenever it took something of the answer.
     fn poll_gone(
         &mut self,
         upload: Option<&Upload>,
         context: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
+        if let Some(until) = self.silent_until {
+            let left = until.saturating_sub(clock::now());
+            if left == 0 {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.watch.arm(Duration::from_millis(left));
+            return self
+                .watch
+                .poll_late(context)
+                .map(|()| Err(io::ErrorKind::UnexpectedEof.into()));
+        }
         if !self.buffer.is_empty() || upload.is_some_and(|upload| !upload.is_done()) {
             return Poll::Pending;
         }
         match ready!(buffers::poll_fill(&mut self.stream, &mut self.buffer, context)) {
             Ok(1..) => Poll::Pending,
-            Ok(0) => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+            Ok(0) => {
+                self.wait_in_silence();
+                self.poll_gone(upload, context)
+            }
             Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// The client has ended its side: from now on it has this much time to be answered.
+    fn wait_in_silence(&mut self) {
+        let time = clock::milliseconds(self.door.rules.half_closed_time);
+        self.silent_until = Some(clock::now().saturating_add(time));
+    }
+
+    /// The client has taken something of the answer, so that it is still there.
+    pub(in crate::connection) fn has_taken(&mut self) {
+        if self.silent_until.is_some() {
+            self.wait_in_silence();
         }
     }
 

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    sync::PoisonError,
     task::{Context, Poll},
 };
 
@@ -27,8 +26,7 @@ pub(super) fn read(streams: &Streams, request: http::Request<Incoming>) -> Resul
     } else {
         Body::Stream(Box::new(Inbound { incoming, pace: Pace::of_body(rules) }))
     };
-    let mut peer = streams.peer.lock().unwrap_or_else(PoisonError::into_inner);
-    let client = peer.client(&head, &rules.trusted_proxies);
+    let client = streams.client(&head);
     Ok(Request { head, body, client })
 }
 
