@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, time::Duration};
 
+use perijove_process::Account;
 use serde::Serialize;
 
 /// An application and how it is run.
@@ -25,6 +26,10 @@ pub struct Plan {
     pub asgi: Asgi,
     /// The complete environment of workers, as [`of_workers`](crate::of_workers) returns it.
     pub environment: BTreeMap<OsString, OsString>,
+    /// What workers run as; `None`: as this program.
+    pub account: Option<Account>,
+    /// Which permissions their files do not get; `None`: as this program's.
+    pub umask: Option<u32>,
     /// A folder of our own for the sockets of workers. What else lies there is removed.
     pub sockets: PathBuf,
     /// A path that must answer 2xx before a worker is published.

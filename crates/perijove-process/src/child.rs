@@ -90,11 +90,20 @@ impl Child {
         source: impl Into<Arc<str>>,
         tracker: &TaskTracker,
     ) -> Result<Self, SpawnError> {
+        Self::start_with(command, source, tracker, Output::default())
+    }
+
+    /// The same, where what it prints goes somewhere else than to the log.
+    pub fn start_with(
+        command: Command,
+        source: impl Into<Arc<str>>,
+        tracker: &TaskTracker,
+        output: Output,
+    ) -> Result<Self, SpawnError> {
         let is_session = command.is_session;
         let (prepared, input) = command.prepare(Stdio::piped(), Stdio::piped())?;
         let mut process = prepared.spawn_watched()?;
         let source = source.into();
-        let output = Output::default();
         let mut readers = Vec::new();
         if let Some(stdout) = process.stdout.take() {
             readers.push(tracker.spawn(output.clone().follow(stdout, Arc::clone(&source))));

@@ -34,6 +34,8 @@ pub struct Command {
     pub descriptors: Vec<(OwnedFd, RawFd)>,
     /// `None`: the parent's. Needs root.
     pub account: Option<Account>,
+    /// Which permissions its files do not get; `None`: as the parent's.
+    pub umask: Option<u32>,
     pub limits: Limits,
     pub parent_death: ParentDeath,
     /// Whether it leads a session (and so a process group) of its own.
@@ -103,6 +105,7 @@ impl Command {
             input: Input::Null,
             descriptors: Vec::new(),
             account: None,
+            umask: None,
             limits: Limits::default(),
             parent_death: ParentDeath::Ignored,
             is_session: false,

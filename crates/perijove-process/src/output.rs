@@ -27,7 +27,11 @@ pub struct Output {
 struct Shared {
     tail: Tail,
     waiting: Vec<Waiting>,
+    /// Takes the lines instead of the log.
+    sink: Option<Sink>,
 }
+
+type Sink = Box<dyn FnMut(&str) + Send>;
 
 struct Waiting {
     is_wanted: Box<dyn Fn(&str) -> bool + Send>,
@@ -41,6 +45,13 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Output {
+    /// One whose lines go to this instead of the log.
+    pub fn to(sink: impl FnMut(&str) + Send + 'static) -> Self {
+        let output = Self::default();
+        output.lock().sink = Some(Box::new(sink));
+        output
+    }
+
     /// The last lines, oldest first.
     pub fn last_lines(&self) -> Vec<String> {
         self.lock().tail.lines()
@@ -80,7 +91,10 @@ impl Output {
     fn line_came(&self, line: &str, source: &str) {
         let (request_id, line) = split_request_id(line);
         let shown = on_one_line(line);
-        tracing::info!(target: "perijove::output", source, request_id, "{shown}");
+        let is_taken = self.lock().sink.as_mut().map(|sink| sink(&shown)).is_some();
+        if !is_taken {
+            tracing::info!(target: "perijove::output", source, request_id, "{shown}");
+        }
         let mut shared = self.lock();
         shared.tail.push(line);
         let waiting = std::mem::take(&mut shared.waiting);

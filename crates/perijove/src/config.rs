@@ -26,7 +26,7 @@ pub use files::{CacheRule, Static};
 pub use log::{AccessLog, Log, LogFormat, LogLevel, Rotate};
 pub(crate) use mistakes::Mistake;
 pub use mistakes::Mistakes;
-pub use operations::{Metrics, Traces};
+pub use operations::{Metrics, Service, Traces};
 pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Rollout, Site};
 pub use tls::{CertificatePair, ClientVerify, Tls};
@@ -67,6 +67,7 @@ pub struct Config {
     pub notebook: perijove_hub::Config,
     /// Paths with something of their own: applications, programs elsewhere, files, redirects.
     pub route: Vec<Route>,
+    pub service: Vec<Service>,
 }
 
 impl Default for Config {
@@ -86,6 +87,7 @@ impl Default for Config {
             site: Site::default(),
             notebook: perijove_hub::Config::default(),
             route: Vec::new(),
+            service: Vec::new(),
         }
     }
 }

@@ -54,12 +54,14 @@ mod redirect;
 mod reload;
 mod routes;
 mod rules;
+mod services;
 mod status;
 mod traces;
 mod upgrade;
 
 use application::Applications;
 use edge::{Roads, Sockets};
+use services::Services;
 use status::Board;
 use upgrade::{End, tell_upgraded};
 
@@ -221,6 +223,7 @@ struct Site {
     /// The site that runs elsewhere.
     elsewhere: Option<UpstreamId>,
     applications: Applications,
+    services: Services,
     hub: Option<Arc<Hub>>,
     /// Who answers what is asked about notebooks.
     hall: Arc<Hall>,
@@ -269,7 +272,9 @@ impl Site {
         redirect::fill(&roads.redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
         metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
+        let mut services = Services::start(&source, &plan, tracker).await?;
         let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
+        services.start_others(&source, &plan).await?;
         let hub = open_hub(&source, &plan, &roads.site, upstreams.clone(), taking).await?;
         let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
         let board = Arc::new(Board::new(&plan, upstreams.clone()));
@@ -286,9 +291,10 @@ impl Site {
         let status = Arc::new(move || told.tell());
         let socket = plan.folders.control_socket();
         Control::new(secret, intents, status, hall.clone(), socket).serve_on(&roads.control);
-        board.watch(&applications);
+        board.watch(&applications, &services);
         roads.site.serve_only(plan.site.hosts.as_deref());
-        let routes = routes::all(&plan, upstreams.as_ref(), &applications, meter.as_deref());
+        let routes =
+            routes::all(&plan, upstreams.as_ref(), (&applications, &services), meter.as_deref());
         let placed = routes::place(&roads.site, routes);
         let site = Self {
             notify: Notify::of(&source.environment),
@@ -301,6 +307,7 @@ impl Site {
             upstreams,
             elsewhere: elsewhere.flatten(),
             applications,
+            services,
             hub,
             hall,
             tls,
@@ -398,6 +405,11 @@ impl Site {
         tokio::select! {
             () = self.applications.stop(within) => {}
             () = until_hurried(wanted) => self.applications.stop(Duration::ZERO).await,
+        }
+        let most = is_hasty.then_some(Duration::ZERO);
+        tokio::select! {
+            () = self.services.stop(most) => {}
+            () = until_hurried(wanted) => self.services.stop(Some(Duration::ZERO)).await,
         }
         self.stop.cancel();
         self.tracker.close();

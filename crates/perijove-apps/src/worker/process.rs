@@ -31,8 +31,11 @@ fn not_started(what: &str, error: &dyn Error) -> Failure {
 impl Process {
     pub(super) fn start(shared: &Shared) -> Result<Self, Failure> {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-        let Launch { command, protocol, address, capacity } = driver::launch(&shared.plan, number)
-            .map_err(|error| not_started("it could not be prepared", &error))?;
+        let Launch { mut command, protocol, address, capacity } =
+            driver::launch(&shared.plan, number)
+                .map_err(|error| not_started("it could not be prepared", &error))?;
+        command.account.clone_from(&shared.plan.account);
+        command.umask = shared.plan.umask;
         let child = Child::start(command, format!("web-{number}"), &shared.tracker)
             .map_err(|error| not_started("it was refused", &error))?;
         Ok(Self { child, address, protocol, capacity })

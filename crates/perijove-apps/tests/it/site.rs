@@ -49,6 +49,8 @@ impl Site {
         fs::create_dir(&root).unwrap();
         fs::write(root.join("behaviour"), behaviour).unwrap();
         let plan = Plan {
+            account: None,
+            umask: None,
             application: Application::Module("shop:application".into()),
             root,
             python: any_python(),

@@ -10,8 +10,9 @@ use std::{
 };
 
 use rustix::{
+    fs::Mode,
     io::fcntl_dupfd_cloexec,
-    process::{Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, setrlimit, setsid},
+    process::{Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, setrlimit, setsid, umask},
 };
 
 use super::{Command, Input, ParentDeath, SpawnError};
@@ -21,6 +22,7 @@ use crate::system;
 #[derive(Debug)]
 pub(super) struct Steps {
     is_session: bool,
+    umask: Option<Mode>,
     limits: Vec<(Resource, Rlimit)>,
     account: Option<(Uid, Gid, Vec<Gid>)>,
     folder: Option<CString>,
@@ -47,6 +49,7 @@ impl Steps {
         };
         let steps = Self {
             is_session: command.is_session,
+            umask: command.umask.map(Mode::from_raw_mode),
             limits: command.limits.calls(),
             account: command.account.map(|account| {
                 let groups = account.groups.into_iter().map(Gid::from_raw).collect();
@@ -63,6 +66,9 @@ impl Steps {
     pub(super) fn take(&self) -> io::Result<()> {
         if self.is_session {
             setsid()?;
+        }
+        if let Some(mask) = self.umask {
+            umask(mask);
         }
         for (resource, limit) in &self.limits {
             setrlimit(*resource, *limit)?;

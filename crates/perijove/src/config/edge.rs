@@ -95,6 +95,8 @@ pub struct Route {
     pub threads: Option<usize>,
     /// A path that answers 2xx when a worker of the application is well.
     pub health: Option<String>,
+    /// A service instead, by its name: it must have a socket.
+    pub service: Option<String>,
     /// A program elsewhere instead: `"http://127.0.0.1:3000"` or `"unix:/run/other.sock"`.
     pub upstream: Option<String>,
     /// Files instead: what lies below this folder.

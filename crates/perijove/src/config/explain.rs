@@ -44,6 +44,12 @@ fn write_all(text: &mut String, plan: &Plan) -> fmt::Result {
     if let Some(notebook) = &plan.notebook {
         write_notebook(text, notebook)?;
     }
+    if !plan.services.is_empty() {
+        writeln!(text, "\nservices")?;
+    }
+    for service in &plan.services {
+        writeln!(text, "  {:<12} {}", service.name, service.words.join(" "))?;
+    }
     writeln!(text, "\nfolders")?;
     writeln!(text, "  state        {}", plan.folders.state.display())?;
     writeln!(text, "  runtime      {}", plan.folders.runtime.display())?;
@@ -53,7 +59,9 @@ fn write_all(text: &mut String, plan: &Plan) -> fmt::Result {
     }
     for (key, entry) in written {
         // What notebooks inherit may be secret.
-        if key.starts_with("notebook.environment") {
+        let hidden = ["notebook.environment", "site.environment", "service["];
+        let is_variable = key.contains(".environment.") || key.ends_with(".environment");
+        if is_variable && hidden.iter().any(|below| key.starts_with(below)) {
             writeln!(text, "  {key} = (hidden)  # {}", entry.origin)?;
         } else {
             writeln!(text, "  {key} = {}  # {}", entry.value, entry.origin)?;
@@ -92,6 +100,7 @@ fn site(text: &mut String, plan: &Plan) -> fmt::Result {
             RouteTarget::Application(application) => {
                 format!("the application {} with {} workers", application.name, application.workers)
             }
+            RouteTarget::Service(name) => format!("the service {name}"),
             RouteTarget::Upstream(address) => address.to_string(),
             RouteTarget::Files(files) => files.place.to_string(),
             RouteTarget::Redirect { to, .. } => format!("redirected to {to}"),

@@ -16,13 +16,16 @@ use super::{
 use crate::folders::{Folders, Wanted};
 
 mod access;
+mod account;
 mod application;
 mod edge;
+mod environment;
 mod files;
 mod finish;
 mod life;
 pub(crate) mod log;
 mod notebook;
+mod service;
 mod site;
 mod tls;
 mod traces;
@@ -34,6 +37,7 @@ pub(crate) use files::StaticPlan;
 pub(crate) use finish::FinishPlan;
 pub(crate) use life::Life;
 pub(crate) use log::LogFiles;
+pub(crate) use service::ServicePlan;
 pub(crate) use site::{SitePlan, SiteTarget};
 pub(crate) use tls::TlsPlan;
 pub(crate) use traces::TracesPlan;
@@ -65,6 +69,7 @@ pub(crate) struct Plan {
     /// None when there is no Python that could run any.
     pub(crate) notebook: Option<perijove_hub::Plan>,
     pub(crate) routes: Vec<RoutePlan>,
+    pub(crate) services: Vec<ServicePlan>,
     /// For what is too large for memory, and of no use afterwards.
     pub(crate) scratch: PathBuf,
     /// Every setting that somebody wrote, and where.
@@ -116,6 +121,7 @@ impl Plan {
         let folders = check.folders(config);
         let notebook = notebook::decide(config, &site, &folders, check);
         let routes = edge::routes(config, &site.finish, check);
+        let services = service::decide(config, &site.root, check);
         check.overlaps(&site, notebook.as_ref(), &routes);
         Self {
             file: check.layers.file.clone(),
@@ -136,6 +142,7 @@ impl Plan {
             site,
             notebook,
             routes,
+            services,
             scratch: PathBuf::from(check.environment.get("TMPDIR").unwrap_or("/tmp")),
             written,
         }

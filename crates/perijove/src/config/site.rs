@@ -115,6 +115,18 @@ pub struct Site {
     /// A native worker in which no Python has run for so long, because code in C keeps the
     /// interpreter's lock, is ended, with its stacks in the log, and started again; 0 is never.
     pub deadlock_time: Period,
+    /// Variables that workers and services have beside those of perijove itself.
+    pub environment: BTreeMap<String, String>,
+    /// A file of further variables, `NAME=VALUE` in each line, as `.env` files have them. It is
+    /// read again by a reload; nobody else should be able to read it.
+    pub environment_file: Option<PathBuf>,
+    /// The account that workers and services run as, when perijove runs as root.
+    pub user: Option<String>,
+    /// The group they run as. Without it that of the account.
+    pub group: Option<String>,
+    /// Which permissions files of workers and services do not get, such as `"027"`. Without it as
+    /// perijove itself.
+    pub umask: Option<String>,
     /// For development: reload when files of the site change, and show in the browser why a
     /// version cannot be loaded. Never in production: the page shows source code.
     pub watch: bool,
@@ -165,6 +177,11 @@ impl Default for Site {
             max_cpu_time: None,
             inactivity_time: None,
             deadlock_time: Period::seconds(60),
+            environment: BTreeMap::new(),
+            environment_file: None,
+            user: None,
+            group: None,
+            umask: None,
             watch: false,
         }
     }

@@ -1,7 +1,13 @@
 //! The applications: that of the site, and those at paths of their own. From their plans to their
 //! workers.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use perijove_apps::{App, Prepared, Tell};
 use perijove_gateway::{UpstreamSettings, Upstreams};
@@ -239,7 +245,7 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
     }
     let package = package(source)?;
     let control = plan.folders.control_socket();
-    let environment = perijove_apps::of_workers(source.environment.pairs(), Some(&control));
+    let environment = environment(source, plan, Some(&control));
     let wanted = |(place, application): (Place, &plan::Application)| {
         let wanted = perijove_apps::Plan {
             application: application.name.clone(),
@@ -253,6 +259,8 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             interface: application.interface,
             asgi: application.asgi,
             environment: environment.clone(),
+            account: plan.site.account.clone(),
+            umask: plan.site.umask,
             sockets: plan.folders.runtime.join(place.folder(source.generation)),
             health: application.health.clone(),
             start_time: application.start_time,
@@ -266,4 +274,23 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
         (place, wanted)
     };
     Ok(places.into_iter().map(wanted).collect())
+}
+
+/// What the site's processes have in their environment.
+pub(super) fn environment(
+    source: &Source,
+    plan: &Plan,
+    control: Option<&Path>,
+) -> BTreeMap<OsString, OsString> {
+    let mut environment = perijove_apps::of_workers(source.environment.pairs(), control);
+    let of_site = plan.site.environment.iter();
+    environment.extend(of_site.map(|(name, value)| (name.into(), value.into())));
+    // Service managers start programs without a locale, in which text would not be UTF-8.
+    let has_locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .any(|name| environment.get(OsStr::new(name)).is_some_and(|value| !value.is_empty()));
+    if !has_locale {
+        environment.insert("LC_CTYPE".into(), "C.UTF-8".into());
+    }
+    environment
 }

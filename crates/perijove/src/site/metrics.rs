@@ -82,12 +82,12 @@ impl Sources {
         applications(&mut page, &status);
         reloads(&mut page, &status);
         self.notebooks(&mut page).await;
-        if let Some(file) = self.board.certificate()
-            && let Some(expiry) = certificate::expiry(&file)
-        {
-            let help = "When the TLS certificate ends, in seconds since the Unix epoch.";
-            page.family("perijove_tls_certificate_expiry_seconds", Type::Gauge, help);
-            page.sample(&[], expiry);
+        let help = "When a TLS certificate ends, in seconds since the Unix epoch.";
+        page.family("perijove_tls_certificate_expiry_seconds", Type::Gauge, help);
+        for file in self.board.certificates() {
+            if let Some(expiry) = certificate::expiry(&file) {
+                page.sample(&[("file", &file.display().to_string())], expiry);
+            }
         }
         if let Some(tracer) = &self.tracer {
             let help = "Traces that found no room on their way to the collector.";

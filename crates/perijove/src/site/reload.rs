@@ -32,11 +32,13 @@ impl Site {
             return Err(Refusal::new(what));
         }
         let coming = self.applications.prepare(&self.source, &plan, &Asked::tell(asked)).await?;
+        let services = self.services.prepare(&self.source, &plan).await?;
         if let (Some(hub), Some(notebook)) = (&self.hub, plan.notebook.clone()) {
             hub.reconfigure(notebook).map_err(Refusal::new)?;
         }
         self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(Refusal::new)?;
         self.applications.switch(coming).await?;
+        self.services.switch(&self.source, &plan, services);
         self.take_over(plan);
         Ok(())
     }
@@ -45,14 +47,19 @@ impl Site {
         self.move_upstream(&plan);
         let before = std::mem::take(&mut self.placed);
         let meter = self.meter.as_deref();
-        let routes = routes::all(&plan, self.upstreams.as_ref(), &self.applications, meter);
+        let routes = routes::all(
+            &plan,
+            self.upstreams.as_ref(),
+            (&self.applications, &self.services),
+            meter,
+        );
         self.roads.site.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.roads.site, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
             self.roads.site.remove(host.as_deref(), path);
         }
         self.applications.retire(&plan);
-        self.board.watch(&self.applications);
+        self.board.watch(&self.applications, &self.services);
         self.board.renew(&plan);
         self.plan = plan;
     }

@@ -10,6 +10,7 @@ use perijove_gateway::{
 use super::{
     application::{Applications, Place},
     finish, rules,
+    services::Services,
 };
 use crate::config::{
     Plan,
@@ -51,7 +52,7 @@ pub(super) fn place(routes: &Routes, placed: Vec<Placed>) -> Vec<(Option<String>
 pub(super) fn all(
     plan: &Plan,
     upstreams: Option<&Arc<Upstreams>>,
-    applications: &Applications,
+    (applications, services): (&Applications, &Services),
     meter: Option<&Meter>,
 ) -> Vec<Placed> {
     // One for all folders together.
@@ -63,7 +64,7 @@ pub(super) fn all(
         route.finish.clone_from(&finish);
     }
     placed.extend(plan.routes.iter().filter_map(|written| {
-        let mut placed = further(written, applications, &memory)?;
+        let mut placed = further(written, (applications, services), &memory)?;
         rules::of_path(plan, written, &mut placed.2);
         placed.2.finish = finish::of_plan(&written.finish, None);
         Some(placed)
@@ -117,11 +118,19 @@ fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) ->
 }
 
 /// None when its application does not run: it is started before its route is placed.
-fn further(plan: &RoutePlan, applications: &Applications, memory: &FileMemory) -> Option<Placed> {
+fn further(
+    plan: &RoutePlan,
+    (applications, services): (&Applications, &Services),
+    memory: &FileMemory,
+) -> Option<Placed> {
     let target = match &plan.target {
         RouteTarget::Application(_) => {
             let place = Place { host: plan.host.clone(), path: plan.path.clone() };
             let upstreams = Arc::clone(&applications.at(&place)?.upstreams);
+            Target::Proxy { files: Arc::new([]), upstreams }
+        }
+        RouteTarget::Service(name) => {
+            let upstreams = services.upstreams(name)?;
             Target::Proxy { files: Arc::new([]), upstreams }
         }
         RouteTarget::Files(files) => Target::Files(Arc::new(files.open(memory))),

@@ -10,7 +10,10 @@ use perijove_gateway::Upstreams;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::application::{Applications, Running};
+use super::{
+    application::{Applications, Running},
+    services::{self, Services},
+};
 use crate::{
     config::{Plan, plan::SiteTarget},
     control::reload::Refusal,
@@ -26,6 +29,8 @@ pub(super) struct Board {
     metrics: OnceLock<String>,
     /// Changed by a reload, held for moments.
     applications: Mutex<Vec<Running>>,
+    /// The same.
+    services: Mutex<Vec<services::Running>>,
     /// Facts of the plan in use; changed by a reload, held for moments.
     facts: Mutex<Value>,
     reloads: Mutex<Reloads>,
@@ -61,6 +66,7 @@ impl Board {
             addresses: OnceLock::new(),
             metrics: OnceLock::new(),
             applications: Mutex::default(),
+            services: Mutex::default(),
             facts: Mutex::new(facts(plan)),
             reloads: Mutex::default(),
         }
@@ -101,9 +107,11 @@ impl Board {
         self.addresses.get().is_some()
     }
 
-    /// The file of the certificate in use.
-    pub(super) fn certificate(&self) -> Option<PathBuf> {
-        self.lock().get("certificate").and_then(Value::as_str).map(PathBuf::from)
+    /// The files of the certificates in use.
+    pub(super) fn certificates(&self) -> Vec<PathBuf> {
+        let facts = self.lock();
+        let files = facts.get("certificates").and_then(Value::as_array);
+        files.into_iter().flatten().filter_map(Value::as_str).map(PathBuf::from).collect()
     }
 
     /// The applications, by where they are, and what their requests are sent to; the site that runs
@@ -120,8 +128,13 @@ impl Board {
         self.addresses.get().cloned().unwrap_or_default()
     }
 
-    pub(super) fn watch(&self, applications: &Applications) {
+    pub(super) fn watch(&self, applications: &Applications, services: &Services) {
         self.running().clone_from(&applications.all);
+        *self.services() = services.all();
+    }
+
+    fn services(&self) -> MutexGuard<'_, Vec<services::Running>> {
+        self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
@@ -153,6 +166,7 @@ impl Board {
             "waiting": waiting,
             "application": of_site.map(|running| running.app.status()),
             "applications": running.iter().map(of_application).collect::<Vec<_>>(),
+            "services": self.services().iter().map(services::Running::tell).collect::<Vec<_>>(),
         });
         if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {
             told.extend(more);
@@ -183,9 +197,11 @@ fn facts(plan: &Plan) -> Value {
         SiteTarget::Upstream(address) => Some(address.to_string()),
         SiteTarget::Application(_) | SiteTarget::Nothing => None,
     };
+    let certificates = plan.tls.iter().flat_map(|tls| &tls.settings.certificates);
+    let certificates = certificates.map(|files| &files.certificate);
     json!({
         "configuration": plan.file,
-        "certificate": plan.tls.as_ref().map(|tls| tls.settings.certificates.first().map(|pair| &pair.certificate)),
+        "certificates": certificates.collect::<Vec<_>>(),
         "root": plan.site.root,
         "upstream": upstream,
         "state-folder": plan.folders.state,

@@ -26,6 +26,7 @@ mod metrics;
 mod notebooks;
 mod reference;
 mod reloading;
+mod services;
 mod serving;
 mod site;
 mod slow_clients;

@@ -35,9 +35,14 @@ pub(crate) struct RoutePlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum RouteTarget {
     Application(Box<Application>),
+    /// One of the services, by its name.
+    Service(String),
     Upstream(UpstreamAt),
     Files(Box<StaticPlan>),
-    Redirect { status: u16, to: String },
+    Redirect {
+        status: u16,
+        to: String,
+    },
 }
 
 /// Where a program elsewhere listens.
@@ -173,6 +178,11 @@ fn target(
     let key = format!("route[{at}]");
     let base = check.layers.folder.clone();
     let has_files = route.folder.is_some() || route.file.is_some();
+    if let Some(name) = &route.service
+        && (&route.app, &route.upstream, has_files, &route.redirect) == (&None, &None, false, &None)
+    {
+        return Some(RouteTarget::Service(name.clone()));
+    }
     match (&route.app, &route.upstream, has_files, &route.redirect) {
         (Some(_), None, false, None) => application(at, route, config, check),
         (None, Some(upstream), false, None) => match upstream_at(upstream, &base) {
@@ -195,7 +205,8 @@ fn target(
             Some(RouteTarget::Redirect { status, to: to.clone() })
         }
         _ => {
-            let what = "needs exactly one of `app`, `upstream`, `folder`, `file` and `redirect`";
+            let what = "needs exactly one of `app`, `service`, `upstream`, `folder`, `file` and \
+                        `redirect`";
             check.wrong(&key, what, "");
             None
         }

@@ -1,17 +1,21 @@
 //! What the site is: an application to run, one that runs elsewhere, or files alone.
 
 use std::{
+    collections::BTreeMap,
     ffi::OsStr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use perijove_apps::python::Places;
+use perijove_process::Account;
 
 use super::{
     Application, Check,
+    account::account,
     application::{Described, Found},
     edge::{self, UpstreamAt, upstream_at},
+    environment,
     files::{self, StaticPlan},
     finish::{self, FinishPlan},
 };
@@ -41,6 +45,11 @@ pub(crate) struct SitePlan {
     pub(crate) queue: usize,
     pub(crate) connect_time: Duration,
     pub(crate) response_time: Duration,
+    /// Variables of its processes beside those of this program.
+    pub(crate) environment: BTreeMap<String, String>,
+    /// What its processes run as.
+    pub(crate) account: Option<Account>,
+    pub(crate) umask: Option<u32>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +90,8 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
     check.not_zero(site.connect_time.0, "site.connect-time");
     check.not_zero(site.response_time.0, "site.response-time");
     check.not_zero(site.start_time.0, "site.start-time");
+    let environment = environment::decide(site, &root, check);
+    let account = account((site.user.as_deref(), "site.user"), site.group.as_deref(), check);
     SitePlan {
         hosts: hosts(site, check),
         finish: finish::of_site(site, &root, check),
@@ -95,6 +106,9 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
         queue: site.queue,
         connect_time: site.connect_time.0,
         response_time: site.response_time.0,
+        environment,
+        account,
+        umask: umask(site, check),
     }
 }
 
@@ -117,6 +131,16 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
         Found::Application(application) => SiteTarget::Application(application),
         Found::Nothing => SiteTarget::Nothing,
     })
+}
+
+fn umask(site: &Site, check: &mut Check<'_>) -> Option<u32> {
+    let text = site.umask.as_ref()?;
+    let read = u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777);
+    if read.is_none() {
+        let what = format!("{text:?} is no set of permissions");
+        check.wrong("site.umask", what, "three digits from 0 to 7, such as \"027\"");
+    }
+    read
 }
 
 /// Names of hosts, in lower case.

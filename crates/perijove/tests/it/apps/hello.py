@@ -84,6 +84,12 @@ def print_it(environ, start_response, rest):
     return answer(start_response, "printed\n")
 
 
+def environment(environ, start_response, rest):
+    mask = os.umask(0)
+    os.umask(mask)
+    return answer(start_response, json.dumps({**os.environ, "umask": f"{mask:03o}"}))
+
+
 def tell(environ, start_response, rest):
     known = {key: value for key, value in environ.items() if isinstance(value, str)}
     return answer(start_response, json.dumps(known))
@@ -101,5 +107,6 @@ VIEWS = {
     "say": say,
     "sleep": sleep,
     "print": print_it,
+    "environment": environment,
     "tell": tell,
 }

@@ -43,7 +43,7 @@ pub(super) enum Kind {
 }
 
 /// The sources, each with what its types are called elsewhere.
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: &[(&str, &str)] = &[
     ("crates/perijove/src/config.rs", ""),
     ("crates/perijove/src/config/access.rs", ""),
     ("crates/perijove/src/config/edge.rs", ""),
@@ -58,7 +58,7 @@ const SOURCES: [(&str, &str); 9] = [
 /// Reads the whole configuration.
 pub(super) fn read() -> Table {
     let mut sources = Sources::default();
-    for (path, prefix) in SOURCES {
+    for (path, prefix) in SOURCES.iter().copied() {
         let text = fs::read_to_string(root().join(path)).unwrap();
         sources.add(syn::parse_file(&text).unwrap().items, prefix);
     }

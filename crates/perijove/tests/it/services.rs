@@ -1,0 +1,129 @@
+//! Daemons beside the site: started, routed to, kept alive, exchanged, stopped.
+
+use std::{fs, path::Path};
+
+use serde_json::Value;
+
+use crate::site::{Plan, Site, root, until};
+
+const SERVICE: &str = "
+[[service]]
+name = 'chat'
+script = 'chat.py'
+arguments = ['for', 'people']
+environment = { COLOUR = 'blue' }
+socket = true
+
+[[route]]
+path = '/chat/'
+service = 'chat'
+";
+
+fn source() -> String {
+    let path = root().join("crates/perijove/tests/it/apps/service.py");
+    fs::read_to_string(Path::new(&path)).unwrap()
+}
+
+fn plan() -> Plan {
+    let plan = Plan::new().wsgi("hello").file("chat.py", source());
+    plan.set("site.environment = { SECRET = 'hush' }").set(SERVICE)
+}
+
+async fn ask(site: &Site) -> Value {
+    let answer = site.get("/chat/room").await;
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn service(site: &Site) -> Value {
+    site.status()["services"][0].clone()
+}
+
+#[tokio::test]
+async fn a_service_is_reached_through_its_route() {
+    let site = plan().start().await;
+    let told = ask(&site).await;
+    assert_eq!((&told["path"], &told["COLOUR"]), (&"/chat/room".into(), &"blue".into()));
+    assert_eq!(told["SECRET"], "hush");
+    assert!(told["PERIJOVE_CONTROL"].as_str().unwrap().ends_with("control.sock"));
+    site.get("/").await.shows("hello");
+    site.logs("serving version one for people");
+    let known = service(&site);
+    assert_eq!((&known["name"], &known["phase"]), (&"chat".into(), &"serving".into()));
+    assert_eq!(known["pid"], told["pid"]);
+    let socket = told["SOCKET"].as_str().unwrap().to_owned();
+    let ended = site.stop();
+    assert_eq!(ended.code, Some(0), "{}", ended.log);
+    assert!(!Path::new(&socket).exists());
+}
+
+#[tokio::test]
+async fn a_service_that_ends_is_started_again_and_requests_wait_for_it() {
+    let site = plan().start().await;
+    let first = ask(&site).await;
+    assert_eq!(site.get("/chat/die").await.status, 502);
+    let second = ask(&site).await;
+    assert_ne!(first["pid"], second["pid"]);
+    let known = service(&site);
+    assert_eq!(known["restarts"], 1);
+    assert!(known["last-failure"].as_str().unwrap().contains("exit status 1"), "{known}");
+}
+
+#[tokio::test]
+async fn a_reload_exchanges_a_service_that_has_changed_and_no_other() {
+    let site = plan().start().await;
+    let first = ask(&site).await;
+    site.tell(&["reload"]);
+    assert_eq!(ask(&site).await["pid"], first["pid"], "nothing has changed");
+    site.write("chat.py", source().replace("\"one\"", "\"two\""));
+    site.tell(&["reload"]);
+    let second = ask(&site).await;
+    assert_eq!(second["version"], "two");
+    assert_ne!(second["SOCKET"], first["SOCKET"]);
+    // A version that does not start changes nothing.
+    site.write("chat.py", source().replace("\"one\"", "\"broken\""));
+    let refused = site.command(&["reload"]);
+    assert!(!refused.status.success());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("the service \"chat\" ended before it served"), "{said}");
+    assert_eq!(ask(&site).await["pid"], second["pid"]);
+}
+
+#[tokio::test]
+async fn one_without_a_socket_is_never_there_twice() {
+    let clock = "[[service]]\nname = 'clock'\nscript = 'chat.py'\nlog-file = 'clock.log'";
+    let plan = Plan::new().wsgi("hello").file("chat.py", source()).set(clock);
+    let site = plan.start().await;
+    let pids = || fs::read_to_string(site.folder().join("alone")).unwrap_or_default();
+    until("it runs", || pids().lines().count() == 1).await;
+    let first: i32 = pids().trim().parse().unwrap();
+    site.write("chat.py", source().replace("\"one\"", "\"two\""));
+    site.tell(&["reload"]);
+    until("the new one runs", || pids().lines().count() == 2).await;
+    let pid = rustix::process::Pid::from_raw(first).unwrap();
+    assert!(rustix::process::test_kill_process(pid).is_err(), "the old one has ended before");
+    let log = fs::read_to_string(site.folder().join("clock.log")).unwrap();
+    assert_eq!(log, "serving version one\nserving version two\n");
+    assert!(site.stop().code == Some(0));
+}
+
+#[tokio::test]
+async fn a_service_that_cannot_start_is_told_at_the_start() {
+    let broken = source().replace("\"one\"", "\"broken\"");
+    let ended = plan().file("chat.py", broken).run();
+    assert_eq!(ended.code, Some(78), "{}", ended.log);
+    ended.shows("this version does not start").shows("the service \"chat\" ended before it served");
+}
+
+#[tokio::test]
+async fn variables_come_from_a_file_too_and_texts_are_utf_8() {
+    let plan =
+        Plan::new().wsgi("hello").file(".env", "# of the site\nexport SHOP='a b'\nBOTH=file\n");
+    let plan =
+        plan.set("site.environment-file = '.env'").set("site.environment = { BOTH = 'table' }");
+    let plan = plan.set("site.umask = '027'").variable("LANG", "");
+    let site = plan.start().await;
+    let told: Value = serde_json::from_slice(&site.get("/environment").await.body).unwrap();
+    assert_eq!((&told["SHOP"], &told["BOTH"]), (&"a b".into(), &"table".into()));
+    assert_eq!((&told["umask"], &told["LC_CTYPE"]), (&"027".into(), &"C.UTF-8".into()));
+}
