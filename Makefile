@@ -16,6 +16,7 @@ VENVS := target/venvs
 TEST := $(VENVS)/test
 TOOLS := $(VENVS)/tools
 WHEEL := $(VENVS)/wheel
+DRIVERS := $(VENVS)/drivers
 PIP := bin/python -m pip install --quiet --disable-pip-version-check
 
 # Tests compare what they read with what is committed; they never write it.
@@ -59,7 +60,7 @@ wheel: needs-build $(TOOLS)/ready
 # --- tests ------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: needs-tests test-rust test-python test-browser
+test: needs-tests test-rust test-python test-drivers test-browser
 
 .PHONY: test-rust
 test-rust: worker $(TEST)/ready
@@ -76,6 +77,16 @@ test-python: installed
 .PHONY: test-browser
 test-browser: installed program
 	$(TEST)/bin/python -m pytest tests/install tests/examples tests/browser
+
+# Every behaviour under every driver, with the real servers.
+.PHONY: test-drivers
+test-drivers: program $(TEST)/ready $(DRIVERS)/ready
+	$(TEST)/bin/python -m pytest tests/drivers
+
+# What was observed becomes what the document says.
+.PHONY: drivers-table
+drivers-table: export WRITE_DRIVERS_TABLE = 1
+drivers-table: test-drivers
 
 # The wheel has an environment to itself: a site's own, here that of the tests, needs no perijove.
 .PHONY: installed
@@ -164,6 +175,13 @@ $(TEST)/ready: requirements/test.txt | needs-build
 	$(TEST)/$(PIP) --require-hashes --requirement requirements/test.txt
 	touch $@
 
+# All servers in one environment; root takes the system's Python, which Apache's account can read.
+$(DRIVERS)/ready: requirements/drivers.txt | needs-tests
+	if [ "$$(id -u)" = 0 ]; then /usr/bin/python3 -m venv --clear $(DRIVERS); \
+	else $(PYTHON) -m venv --clear $(DRIVERS); fi
+	$(DRIVERS)/$(PIP) --require-hashes --requirement requirements/drivers.txt
+	touch $@
+
 $(TOOLS)/ready: requirements/tools.txt | needs-build
 	$(PYTHON) -m venv --clear $(TOOLS)
 	$(TOOLS)/$(PIP) --require-hashes --requirement requirements/tools.txt
@@ -172,7 +190,7 @@ $(TOOLS)/ready: requirements/tools.txt | needs-build
 # Locks the Python dependencies anew, for every Python from 3.10 on.
 .PHONY: locks
 locks: $(TOOLS)/ready
-	for name in requirements/tools requirements/test examples/pyramid-site/requirements bench/requirements; do \
+	for name in requirements/tools requirements/test requirements/drivers examples/pyramid-site/requirements bench/requirements; do \
 	  $(TOOLS)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.10 --generate-hashes \
 	    --no-annotate --custom-compile-command "make locks" $$name.in --output-file $$name.txt; \
 	done

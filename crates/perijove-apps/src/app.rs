@@ -8,6 +8,7 @@ mod set;
 mod step;
 
 use std::{
+    borrow::Cow,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -25,7 +26,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    Application, Failure, Plan, WorkerStatus,
+    Application, Failure, Plan, ServerError, WorkerStatus, driver,
     python::{self, PythonError},
     worker::{End, Roll, Wish},
 };
@@ -97,6 +98,8 @@ pub struct Status {
 pub enum StartError {
     #[error(transparent)]
     Python(#[from] PythonError),
+    #[error(transparent)]
+    Server(#[from] ServerError),
     #[error("the folder {} for sockets cannot be used", folder.display())]
     Sockets { folder: PathBuf, source: io::Error },
     #[error("the application {application} cannot be loaded")]
@@ -114,20 +117,23 @@ impl StartError {
             Self::Application { failure, .. } | Self::Worker { failure, .. } => {
                 failure.last_lines()
             }
+            Self::Server(error) => error.last_lines(),
             Self::Python(_) | Self::Sockets { .. } | Self::Stopped => &[],
         }
     }
 
     /// What to do about it.
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<Cow<'static, str>> {
         match self {
-            Self::Python(error) => Some(error.hint()),
-            Self::Sockets { .. } => Some("choose another `runtime-folder`"),
-            Self::Application { .. } => {
-                Some("its last lines say why; is `site.app` right, and is all it needs installed?")
-            }
+            Self::Python(error) => Some(error.hint().into()),
+            Self::Server(error) => Some(error.hint().into()),
+            Self::Sockets { .. } => Some("choose another `runtime-folder`".into()),
+            Self::Application { .. } => Some(
+                "its last lines say why; is `site.app` right, and is all it needs installed?"
+                    .into(),
+            ),
             Self::Worker { failure: Failure::Late { .. }, .. } => {
-                Some("give it more time with `site.start-time`, or let it load less")
+                Some("give it more time with `site.start-time`, or let it load less".into())
             }
             Self::Worker { .. } | Self::Stopped => None,
         }
@@ -250,19 +256,20 @@ struct Parts {
 impl Parts {
     async fn check(&self, mut plan: Plan) -> Result<Plan, StartError> {
         plan.python = python::check(&plan.python, &plan.environment).await?.path;
+        driver::prepare(&plan, &self.tracker).await?;
         Ok(plan)
     }
 }
 
-/// Makes the folder, and takes out sockets that another life of this program left.
+/// Makes the folder, and takes out what another life of this program left of workers.
 fn prepare_folder(folder: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        if name.starts_with("web-") && name.ends_with(".sock") {
-            fs::remove_file(entry.path())?;
+        if entry.file_name().to_string_lossy().starts_with("web-") {
+            let is_folder = entry.file_type()?.is_dir();
+            let remove = if is_folder { fs::remove_dir_all } else { fs::remove_file };
+            remove(entry.path())?;
         }
     }
     Ok(())

@@ -4,6 +4,7 @@
 //! upstreams and watches processes.
 
 mod app;
+mod command_line;
 pub mod discover;
 mod driver;
 mod environment;
@@ -11,6 +12,7 @@ pub mod package;
 mod plan;
 pub mod python;
 mod worker;
+pub mod workers;
 
 #[cfg(target_os = "linux")]
 mod linux;
@@ -22,6 +24,8 @@ mod portable;
 use portable as system;
 
 pub use app::{App, Prepared, StartError, Status, Step, Tell};
+pub use command_line::{CommandLine, CommandLineError};
+pub use driver::ServerError;
 pub use environment::of_workers;
 pub use plan::{Application, Asgi, Driver, Interface, Plan, Recycling, Rollout};
 pub use worker::{Failure, Phase, WorkerStatus};

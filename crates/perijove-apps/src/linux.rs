@@ -49,6 +49,37 @@ fn left(folder: &Path) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(idle)))
 }
 
+/// Bytes of memory that more processes may use: what the machine has left, or the least limit of
+/// the control groups we are in (their version 1 or 2).
+pub(crate) fn memory() -> Option<u64> {
+    least(|path| fs::read_to_string(path).ok())
+}
+
+fn least(read: impl Fn(&str) -> Option<String>) -> Option<u64> {
+    let left = read("/proc/meminfo").and_then(|text| available(&text));
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    let limits = groups.lines().filter_map(limit_of).flat_map(|(mount, file, group)| {
+        // Inside of a container the path may be the outside's; its own group is the mount then.
+        let above = Path::new(group).ancestors().filter_map(Path::to_str);
+        above.map(move |group| format!("{mount}{}/{file}", group.trim_end_matches('/')))
+    });
+    // A group without a limit says `max`, or a number beyond all memory.
+    let limits = limits.filter_map(|path| read(&path)?.trim().parse().ok());
+    limits.chain(left).min()
+}
+
+/// Where the limit of a line of `/proc/self/cgroup` is: the mount, the file, the group.
+fn limit_of(line: &str) -> Option<(&'static str, &'static str, &str)> {
+    let mut fields = line.splitn(3, ':').skip(1);
+    match (fields.next()?, fields.next()?) {
+        ("", group) => Some(("/sys/fs/cgroup", "memory.max", group)),
+        (kinds, group) if kinds.split(',').any(|kind| kind == "memory") => {
+            Some(("/sys/fs/cgroup/memory", "memory.limit_in_bytes", group))
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +111,28 @@ mod tests {
         let idle = ("memory.stat", "anon 5\ninactive_file 300\n");
         check(&[("memory.max", "1000\n"), current, idle], Some(400));
         check(&[("memory.max", "100\n"), current], Some(0));
+    }
+
+    fn check(files: &[(&str, &str)], expected: Option<u64>) {
+        let read = |path: &str| {
+            files.iter().find(|(name, _)| *name == path).map(|(_, text)| (*text).to_owned())
+        };
+        assert_eq!(least(read), expected, "{files:?}");
+    }
+
+    #[test]
+    fn the_least_of_what_is_left_and_what_is_allowed() {
+        let left = ("/proc/meminfo", "MemTotal:  9 kB\nMemAvailable:  8 kB\n");
+        check(&[], None);
+        check(&[left], Some(8192));
+        let two = ("/proc/self/cgroup", "0::/a/b\n");
+        check(&[left, two, ("/sys/fs/cgroup/a/b/memory.max", "max\n")], Some(8192));
+        check(&[left, two, ("/sys/fs/cgroup/a/b/memory.max", "4096\n")], Some(4096));
+        check(&[left, two, ("/sys/fs/cgroup/a/memory.max", "2048\n")], Some(2048));
+        check(&[left, two, ("/sys/fs/cgroup/memory.max", "1024\n")], Some(1024));
+        let one = ("/proc/self/cgroup", "5:cpu,memory:/a\n4:pids:/x\n");
+        let limit = "/sys/fs/cgroup/memory/a/memory.limit_in_bytes";
+        check(&[left, one, (limit, "4096\n")], Some(4096));
+        check(&[left, one, (limit, "9223372036854771712\n")], Some(8192));
     }
 }

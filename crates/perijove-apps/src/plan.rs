@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, ffi::OsString, fmt, path::PathBuf, time::Durati
 use perijove_process::Account;
 use serde::Serialize;
 
+use crate::CommandLine;
+
 /// An application and how it is run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -18,6 +20,8 @@ pub struct Plan {
     pub driver: Driver,
     /// Further arguments of the driver's server, as its own command line takes them.
     pub server_arguments: Vec<String>,
+    /// Whether a server that is missing is installed into the interpreter's environment.
+    pub install: bool,
     /// Processes; at least one.
     pub workers: usize,
     /// Threads of each.
@@ -83,12 +87,14 @@ pub enum Application {
     Module(String),
     /// A `PasteDeploy` INI file.
     Ini(PathBuf),
+    /// Nothing that we know of: this command loads it.
+    Command(String),
 }
 
 impl fmt::Display for Application {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Module(name) => f.write_str(name),
+            Self::Module(text) | Self::Command(text) => f.write_str(text),
             Self::Ini(path) => write!(f, "{}", path.display()),
         }
     }
@@ -126,14 +132,39 @@ pub enum Driver {
     /// Our own extension inside the application's interpreter.
     #[default]
     Native,
+    /// The standard library's server: a request at a time in each process.
+    Wsgiref,
+    Gevent,
     Gunicorn,
+    Uwsgi,
+    /// mod_wsgi-express, with an Apache of its own.
+    ModWsgi,
+    Uvicorn,
+    /// Any program that listens where it is told.
+    Command(CommandLine),
+}
+
+impl Driver {
+    /// Its name, as it is written in a configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Wsgiref => "wsgiref",
+            Self::Gevent => "gevent",
+            Self::Gunicorn => "gunicorn",
+            Self::Uwsgi => "uwsgi",
+            Self::ModWsgi => "mod_wsgi",
+            Self::Uvicorn => "uvicorn",
+            Self::Command(_) => "command",
+        }
+    }
 }
 
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Native => "native",
-            Self::Gunicorn => "gunicorn",
-        })
+        match self {
+            Self::Command(line) => write!(f, "{line}"),
+            _ => f.write_str(self.name()),
+        }
     }
 }

@@ -22,3 +22,8 @@ pub(crate) fn memory_file(length: u64) -> io::Result<OwnedFd> {
 pub(crate) fn available_memory() -> Option<u64> {
     None
 }
+
+/// Bytes of memory that more processes may use: not known.
+pub(crate) fn memory() -> Option<u64> {
+    None
+}

@@ -19,6 +19,7 @@ mod site;
 mod text;
 mod tls;
 mod units;
+mod words;
 
 pub use access::{Allow, Auth, AuthKind};
 pub use edge::{Limits, Route};
@@ -31,6 +32,7 @@ pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Rollout, Site};
 pub use tls::{CertificatePair, ClientVerify, Tls};
 pub use units::{Period, Size};
+pub use words::Words;
 
 use entry::Entry;
 

@@ -7,21 +7,25 @@ of the connection is of no use to anybody.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 Application = Callable[..., Any]
 
 QUESTION = "HTTP_PERIJOVE_QUESTION"
 
-_request = threading.local()
+_request: ContextVar[str] = ContextVar("perijove_request", default="")
 
 
 def request_id() -> str:
-    """The id of the request that this thread is in; empty outside of one."""
-    identity: str = getattr(_request, "id", "")
-    return identity
+    """The id of the request that this thread, greenlet or task is in; empty outside of one."""
+    return _request.get()
+
+
+def enter(identity: str) -> None:
+    """What is printed from here on belongs to this request; to none, when it is empty."""
+    _request.set(identity)
 
 
 def behind(application: Application, at_once: int | None = None) -> Application:
@@ -31,11 +35,12 @@ def behind(application: Application, at_once: int | None = None) -> Application:
         if environ.get(QUESTION) == "ready":
             return _ready(at_once, start_response)
         tell(environ)
-        _request.id = identity = environ.get("perijove.request_id", "")
+        identity = environ.get("perijove.request_id", "")
+        enter(identity)
         try:
             body = application(environ, start_response)
         finally:
-            _request.id = ""
+            enter("")
         return _Told(body, identity) if identity and _is_made_late(body) else body
 
     return serve
@@ -66,6 +71,25 @@ def tell(environ: dict[str, Any]) -> None:
     environ["perijove.request_id"] = take("HTTP_X_REQUEST_ID", "")
 
 
+class Counted:
+    """An application, and how many of its requests are under way."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self.under_way = 0
+
+    def serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        self.under_way += 1
+        try:
+            body = self._application(environ, start_response)
+            try:
+                yield from body
+            finally:
+                getattr(body, "close", lambda: None)()
+        finally:
+            self.under_way -= 1
+
+
 def _ready(at_once: int | None, start_response: Callable[..., Any]) -> list[bytes]:
     """The answer to the program's own question: the application is loaded."""
     fields = [("Content-Type", "text/plain"), ("Content-Length", "6")]
@@ -93,19 +117,19 @@ class _Told:
         return self
 
     def __next__(self) -> bytes:
-        _request.id = self._identity
+        enter(self._identity)
         try:
             piece: bytes = next(self._body)
             return piece
         finally:
-            _request.id = ""
+            enter("")
 
     def close(self) -> None:
         close = getattr(self._body, "close", None)
         if close is None:
             return
-        _request.id = self._identity
+        enter(self._identity)
         try:
             close()
         finally:
-            _request.id = ""
+            enter("")

@@ -92,6 +92,18 @@ def load_or_show(order: Order) -> Callable[..., Any] | None:
     return None
 
 
+def wsgi_or_show(order: Order) -> Callable[..., Any] | None:
+    """The application for a server that speaks WSGI alone; else why there is none is shown."""
+    application = load_or_show(order)
+    if application is None or not asgi.is_served(order.interface, application):
+        return application
+    sys.stderr.write(
+        "error: this is an application of ASGI, and its server speaks WSGI alone\n"
+        "hint: write `native` or `uvicorn` in `site.server`\n"
+    )
+    return None
+
+
 def _first_line(pipe: int) -> bytes:
     """Reads one line and not a byte more: the rest of the pipe only tells that it ended."""
     line = bytearray()

@@ -103,7 +103,7 @@ impl Candidate {
         match &self.application {
             Application::Module(name) => name.clone(),
             // It lies in the folder itself.
-            Application::Ini(_) => self.module.clone(),
+            Application::Ini(_) | Application::Command(_) => self.module.clone(),
         }
     }
 

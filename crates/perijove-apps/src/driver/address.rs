@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::{Ipv4Addr, TcpListener},
     os::{
         fd::OwnedFd,
         unix::{fs::PermissionsExt as _, net::UnixListener},
@@ -19,7 +20,13 @@ const LONGEST_NAME: usize = 107;
 /// Where an instance listens.
 #[derive(Debug)]
 pub(crate) enum Address {
-    Unix(Socket),
+    Unix {
+        socket: Socket,
+        /// Who must answer there; none: whoever was let into our folder.
+        account: Option<u32>,
+    },
+    /// A port of this machine, which every account of it can reach.
+    Loopback(u16),
 }
 
 /// The file of a socket, removed with this.
@@ -48,21 +55,38 @@ impl Address {
         let socket = Socket(path);
         // Until now the folder, which only we may enter, kept others out.
         fs::set_permissions(socket.path(), fs::Permissions::from_mode(0o600))?;
-        Ok((Self::Unix(socket), listener.into()))
+        Ok((Self::Unix { socket, account: Some(own_account()) }, listener.into()))
+    }
+
+    /// A socket that the instance makes itself.
+    pub(super) fn named(plan: &Plan, number: u64) -> io::Result<Self> {
+        Ok(Self::Unix { socket: Socket(path(plan, number)?), account: None })
+    }
+
+    /// A port that nobody listened on a moment ago.
+    pub(super) fn free_port() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        Ok(Self::Loopback(listener.local_addr()?.port()))
     }
 
     pub(crate) fn upstream(&self) -> UpstreamAddress {
         match self {
-            Self::Unix(socket) => UpstreamAddress::Unix(socket.path().to_owned()),
+            Self::Unix { socket, .. } => UpstreamAddress::Unix(socket.path().to_owned()),
+            Self::Loopback(port) => UpstreamAddress::Tcp(format!("127.0.0.1:{port}")),
         }
     }
 
     /// The account that must answer there.
     pub(crate) fn account(&self) -> Option<u32> {
         match self {
-            Self::Unix(_) => Some(rustix::process::geteuid().as_raw()),
+            Self::Unix { account, .. } => *account,
+            Self::Loopback(_) => None,
         }
     }
+}
+
+fn own_account() -> u32 {
+    rustix::process::geteuid().as_raw()
 }
 
 fn path(plan: &Plan, number: u64) -> io::Result<PathBuf> {

@@ -20,5 +20,5 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
     // Its first process ends the others; they end by themselves when it is killed.
     command.parent_death = ParentDeath::Terminates;
     // What it takes at once depends on what it is configured to: it says so when it is ready.
-    Ok(Launch { command, protocol: Protocol::Http1, address, capacity: None })
+    Ok(Launch { command, protocol: Protocol::Http1, address, capacity: None, scratch: None })
 }

@@ -31,6 +31,7 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
         protocol: Protocol::Frames { secret: Secret::new(secret), takes_websockets: false },
         address,
         capacity: Some(SMALLEST_CAPACITY.max(plan.threads * 2)),
+        scratch: None,
     })
 }
 
@@ -42,7 +43,7 @@ pub(super) async fn ready(socket: &Path, secret: &str, health: Option<&str>) -> 
     }
     // How many threads there are is known; how many requests one of ASGI takes, it says itself.
     let capacity = greeting.is_asgi.then_some(greeting.at_once);
-    Ok(Ready { capacity, takes_websockets: greeting.is_asgi })
+    Ok(Ready { is_loaded: true, capacity, takes_websockets: greeting.is_asgi })
 }
 
 /// 128 random bits in hexadecimal: what opens a connection to one worker.

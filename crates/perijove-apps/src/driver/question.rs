@@ -1,10 +1,10 @@
 //! Questions of our own over HTTP/1.1: is the application loaded, is the site well?
 
-use std::{io, str::FromStr};
+use std::{io, net::Ipv4Addr, str::FromStr};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
-    net::UnixStream,
+    net::{TcpStream, UnixStream},
 };
 
 use super::Address;
@@ -13,8 +13,10 @@ use super::Address;
 const LONGEST_HEAD: u64 = 64 << 10;
 
 /// What an instance said when it was ready.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ready {
+    /// Whether the application could be loaded. Servers that go on without it say so.
+    pub(crate) is_loaded: bool,
     /// How many requests it takes at once, if it knows.
     pub(crate) capacity: Option<usize>,
     /// Whether websockets go to it in frames.
@@ -25,8 +27,13 @@ pub(crate) struct Ready {
 pub(super) async fn ready(address: &Address, health: Option<&str>) -> io::Result<Ready> {
     let answer = ask(address, "/", "Perijove-Question: ready\r\n").await?;
     // Whoever does not know the question is ready when it answers at all.
-    let ready = Ready { capacity: answer.field("perijove-capacity"), takes_websockets: false };
-    if let Some(path) = health {
+    let failure: Option<String> = answer.field("perijove-failure");
+    let ready = Ready {
+        is_loaded: failure.is_none(),
+        capacity: answer.field("perijove-capacity"),
+        takes_websockets: false,
+    };
+    if let Some(path) = health.filter(|_| ready.is_loaded) {
         let status = ask(address, path, "").await?.status;
         if !(200..300).contains(&status) {
             return Err(io::Error::other(format!("{path} answered {status}")));
@@ -41,7 +48,12 @@ async fn ask(address: &Address, path: &str, fields: &str) -> io::Result<Answer> 
          Connection: close\r\n\r\n"
     );
     match address {
-        Address::Unix(socket) => talk(UnixStream::connect(socket.path()).await?, &head).await,
+        Address::Unix { socket, .. } => {
+            talk(UnixStream::connect(socket.path()).await?, &head).await
+        }
+        Address::Loopback(port) => {
+            talk(TcpStream::connect((Ipv4Addr::LOCALHOST, *port)).await?, &head).await
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-//! The message by which a process of our Python package is told what to do, and the command that
-//! starts one.
+//! The message by which a process of our Python package is told what to do, and how it reaches it:
+//! on standard input, or in a file that a server loads.
 
 use std::{io, os::fd::OwnedFd, path::Path};
 
@@ -11,7 +11,7 @@ use crate::{Application, Interface, Plan};
 /// The number under which it gets its listening socket.
 pub(super) const SOCKET: i32 = 3;
 
-/// What it reads, as one line on its standard input.
+/// What it is told.
 #[derive(Serialize)]
 struct StartUp<'a> {
     version: &'static str,
@@ -31,44 +31,78 @@ struct StartUp<'a> {
     websocket_message: usize,
 }
 
-/// The start-up message, a line. `secret` opens connections that are spoken in frames.
+impl<'a> StartUp<'a> {
+    fn of(plan: &'a Plan, secret: Option<&'a str>) -> io::Result<Self> {
+        let (app, ini) = match &plan.application {
+            Application::Module(name) => (Some(name.as_str()), None),
+            Application::Ini(path) => (None, Some(text(path)?)),
+            Application::Command(_) => (None, None),
+        };
+        Ok(Self {
+            version: env!("CARGO_PKG_VERSION"),
+            socket: SOCKET,
+            secret,
+            app,
+            interface: plan.interface,
+            root: text(&plan.root)?,
+            threads: plan.threads,
+            ini,
+            workers: plan.workers,
+            arguments: &plan.server_arguments,
+            deadlock_time: plan.deadlock_time.as_secs_f64(),
+            concurrency: plan.asgi.concurrency,
+            websocket_message: plan.asgi.websocket_message,
+        })
+    }
+}
+
+/// The message as one line. `secret` opens connections that are spoken in frames.
 pub(super) fn start_up(plan: &Plan, secret: Option<&str>) -> io::Result<Vec<u8>> {
-    let (app, ini) = match &plan.application {
-        Application::Module(name) => (Some(name.as_str()), None),
-        Application::Ini(path) => (None, Some(text(path)?)),
-    };
-    let mut line = serde_json::to_vec(&StartUp {
-        version: env!("CARGO_PKG_VERSION"),
-        socket: SOCKET,
-        secret,
-        app,
-        interface: plan.interface,
-        root: text(&plan.root)?,
-        threads: plan.threads,
-        ini,
-        workers: plan.workers,
-        arguments: &plan.server_arguments,
-        deadlock_time: plan.deadlock_time.as_secs_f64(),
-        concurrency: plan.asgi.concurrency,
-        websocket_message: plan.asgi.websocket_message,
-    })?;
+    let mut line = serde_json::to_vec(&StartUp::of(plan, secret)?)?;
     line.push(b'\n');
     Ok(line)
 }
 
+/// The text of a file of Python whose `application` is the application.
+pub(super) fn entry(plan: &Plan) -> io::Result<String> {
+    let told = serde_json::to_string(&StartUp::of(plan, None)?)?;
+    // A text of JSON is one of Python, too.
+    let start = serde_json::to_string(text(&plan.package.join("worker/__main__.py"))?)?;
+    let package = serde_json::to_string(text(&plan.package)?)?;
+    let told = serde_json::to_string(&told)?;
+    Ok(format!(
+        "# Written by perijove for the server that loads it, and removed when that has ended.\n\
+         import importlib.util\n\n\
+         _spec = importlib.util.spec_from_file_location('perijove_start', {start})\n\
+         _start = importlib.util.module_from_spec(_spec)\n\
+         _spec.loader.exec_module(_start)\n\
+         _start.load_package({package})\n\n\
+         from perijove.worker import entry\n\n\
+         application = entry.application({told})\n"
+    ))
+}
+
 fn text(path: &Path) -> io::Result<&str> {
-    let message = "the name of the site's folder is not UTF-8";
+    let message = format!("the name {} is not UTF-8", path.display());
     path.to_str().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, message))
 }
 
 /// A process of our package; without a server, the native worker.
 pub(super) fn command(plan: &Plan, server: Option<&str>, listener: OwnedFd) -> Command {
-    let mut command = Command::new(&plan.python)
-        .arguments([plan.package.join("worker/__main__.py")])
-        .arguments(server);
+    let mut command =
+        in_the_site(plan, &plan.python).arguments([plan.package.join("worker/__main__.py")]);
+    command.arguments.extend(server.map(Into::into));
+    command.descriptors = vec![(listener, SOCKET)];
+    command
+}
+
+/// A program that runs in the site's folder, with the environment and the account of workers.
+pub(super) fn in_the_site(plan: &Plan, program: &Path) -> Command {
+    let mut command = Command::new(program);
     command.environment.clone_from(&plan.environment);
     command.folder = Some(plan.root.clone());
-    command.descriptors = vec![(listener, SOCKET)];
+    command.account.clone_from(&plan.account);
+    command.umask = plan.umask;
     // Keys pressed in a terminal are for this program only, and all that a worker started ends
     // when it must.
     command.is_session = true;

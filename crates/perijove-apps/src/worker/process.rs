@@ -8,7 +8,7 @@ use perijove_process::{Child, NotReady, until_ready};
 use super::{Failure, Shared};
 use crate::{
     Plan,
-    driver::{self, Address, Launch},
+    driver::{self, Address, Launch, Ready, Scratch},
 };
 
 /// Time from SIGTERM to SIGKILL for a worker that never became ready.
@@ -21,6 +21,8 @@ pub(super) struct Process {
     address: Address,
     protocol: Protocol,
     capacity: Option<usize>,
+    /// What else goes with it.
+    _scratch: Option<Scratch>,
 }
 
 fn not_started(what: &str, error: &dyn Error) -> Failure {
@@ -31,14 +33,12 @@ fn not_started(what: &str, error: &dyn Error) -> Failure {
 impl Process {
     pub(super) fn start(shared: &Shared) -> Result<Self, Failure> {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-        let Launch { mut command, protocol, address, capacity } =
+        let Launch { command, protocol, address, capacity, scratch } =
             driver::launch(&shared.plan, number)
                 .map_err(|error| not_started("it could not be prepared", &error))?;
-        command.account.clone_from(&shared.plan.account);
-        command.umask = shared.plan.umask;
         let child = Child::start(command, format!("web-{number}"), &shared.tracker)
             .map_err(|error| not_started("it was refused", &error))?;
-        Ok(Self { child, address, protocol, capacity })
+        Ok(Self { child, address, protocol, capacity, _scratch: scratch })
     }
 
     /// Waits until it answers; one that fails to is ended.
@@ -46,12 +46,16 @@ impl Process {
         let within = plan.start_time;
         let probe = || driver::ready(plan, &self.protocol, &self.address);
         match until_ready(probe, self.child.ended(), within).await {
-            Ok(ready) => {
-                self.capacity = ready.capacity.or(self.capacity);
+            Ok(Ready { is_loaded: true, capacity, takes_websockets: takes }) => {
+                self.capacity = capacity.or(self.capacity);
                 if let Protocol::Frames { takes_websockets, .. } = &mut self.protocol {
-                    *takes_websockets = ready.takes_websockets;
+                    *takes_websockets = takes;
                 }
                 Ok(())
+            }
+            Ok(Ready { is_loaded: false, .. }) => {
+                self.end(IMPATIENCE).await;
+                Err(Failure::Unloadable { last_lines: self.child.output().last_lines() })
             }
             Err(NotReady::Ended(ending)) => Err(Failure::Ended(ending)),
             Err(NotReady::Late(why)) => {

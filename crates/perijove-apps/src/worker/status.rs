@@ -116,6 +116,10 @@ pub enum Failure {
         reason: String,
     },
     Ended(Ending),
+    /// It said that its application cannot be loaded.
+    Unloadable {
+        last_lines: Vec<String>,
+    },
     /// It did not become ready.
     Late {
         waited: Duration,
@@ -133,7 +137,7 @@ pub enum Failure {
 impl Failure {
     /// Whether the application cannot be loaded: then the next try will not do better.
     pub fn is_in_the_application(&self) -> bool {
-        matches!(self, Self::Ended(Ending { how: How::Exited(78), .. }))
+        matches!(self, Self::Unloadable { .. } | Self::Ended(Ending { how: How::Exited(78), .. }))
     }
 
     /// What it printed last, oldest first.
@@ -142,7 +146,8 @@ impl Failure {
             Self::NotStarted { .. } => &[],
             Self::Ended(Ending { last_lines, .. })
             | Self::Late { last_lines, .. }
-            | Self::Lost { last_lines, .. } => last_lines,
+            | Self::Lost { last_lines, .. }
+            | Self::Unloadable { last_lines } => last_lines,
         }
     }
 }
@@ -159,6 +164,7 @@ impl fmt::Display for Failure {
                     ending.how
                 )
             }
+            Self::Unloadable { .. } => f.write_str("could not load the application"),
             Self::Late { waited, why, .. } => {
                 write!(f, "was not ready after {:.1} s", waited.as_secs_f32())?;
                 why.iter().try_for_each(|why| write!(f, ": {why}"))

@@ -57,6 +57,7 @@ impl Site {
             package: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/package"),
             driver: Driver::Native,
             server_arguments: Vec::new(),
+            install: false,
             workers: 2,
             threads: 4,
             interface: perijove_apps::Interface::Auto,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{CacheRule, Driver, Interface, Period, Size};
+use super::{CacheRule, Driver, Interface, Period, Size, Words};
 
 /// Limits of what clients may do.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -89,6 +89,8 @@ pub struct Route {
     /// Further arguments of that server, as its own command line takes them.
     #[serde(default)]
     pub server_arguments: Vec<String>,
+    /// A program that serves the path, as in `site.command`.
+    pub command: Option<Words>,
     /// Number of the application's worker processes.
     pub workers: Option<usize>,
     /// Threads of each worker.

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Allow, Auth, Period, Size, Static};
+use super::{Allow, Auth, Period, Size, Static, Words};
 
 /// The site: a Python application run here, or one in any language that runs elsewhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,11 +23,22 @@ pub struct Site {
     /// Its Python: a virtual environment, a conda prefix, any `CPython` 3.10+. Without it `.venv` or
     /// `venv` in the folder, `$VIRTUAL_ENV`, or `python3`.
     pub python: Option<PathBuf>,
-    /// The driver that starts its workers.
-    pub server: Driver,
+    /// The driver that starts its workers. Without it `native`, or `command` where there is a
+    /// command.
+    pub server: Option<Driver>,
     /// Further arguments of that server, as its own command line takes them.
     pub server_arguments: Vec<String>,
-    /// Number of worker processes. Without it as many as there are processors.
+    /// Whether a server that the site's environment lacks is installed into it, in the version that
+    /// perijove is tested with.
+    pub install: bool,
+    /// A program that serves the site, instead of one of the drivers: a list of words, or one text
+    /// that is split as a shell does it. It listens at the Unix socket in `{socket}`, else at the
+    /// port in `{port}` and `$PORT` of `{host}`; `{python}`, `{app}` and `{root}` stand for what the
+    /// other settings say.
+    pub command: Option<Words>,
+    /// Number of worker processes. Without it as many as there are processors for `native` and
+    /// `uvicorn`, two for each and one more for the other servers, fewer where memory is short; one
+    /// for a command.
     pub workers: Option<usize>,
     /// Threads of each worker, each of which carries one request at a time.
     pub threads: usize,
@@ -139,8 +150,10 @@ impl Default for Site {
             app: None,
             interface: Interface::Auto,
             python: None,
-            server: Driver::Native,
+            server: None,
             server_arguments: Vec::new(),
+            install: false,
+            command: None,
             workers: None,
             threads: 4,
             concurrency: 1000,
@@ -205,10 +218,9 @@ pub enum Interface {
     Asgi,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "snake_case")]
 pub enum Driver {
-    #[default]
     Native,
     Wsgiref,
     Gevent,

@@ -225,7 +225,7 @@ pub(super) fn package(source: &Source) -> Result<PathBuf, Failure> {
 /// The applications of a plan and where they are; that of the site first.
 fn places(plan: &Plan) -> Vec<(Place, &plan::Application)> {
     let of_site = match &plan.site.target {
-        SiteTarget::Application(application) => Some((Place::of_site(), application)),
+        SiteTarget::Application(application) => Some((Place::of_site(), &**application)),
         SiteTarget::Upstream(_) | SiteTarget::Nothing => None,
     };
     let others = plan.routes.iter().filter_map(|route| match &route.target {
@@ -254,7 +254,8 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             package: package.clone(),
             driver: application.driver.clone(),
             server_arguments: application.server_arguments.clone(),
-            workers: application.workers,
+            install: application.install,
+            workers: application.workers.number,
             threads: application.threads,
             interface: application.interface,
             asgi: application.asgi,

@@ -68,7 +68,9 @@ pub(super) fn hub(error: OpenError) -> Failure {
 pub(super) fn application(error: StartError) -> Failure {
     let kind = match &error {
         StartError::Application { .. } | StartError::Worker { .. } => Kind::Configuration,
-        StartError::Python(_) | StartError::Sockets { .. } => Kind::Unavailable,
+        StartError::Python(_) | StartError::Server(_) | StartError::Sockets { .. } => {
+            Kind::Unavailable
+        }
         StartError::Stopped => Kind::Other,
     };
     let (hint, lines) = (error.hint(), error.last_lines().to_vec());

@@ -20,7 +20,8 @@ fn every_configuration_is_explained_or_refused() {
         let told = check(&file);
         assert_eq!(!told.starts_with("exit 0"), name.starts_with("broken-"), "{name}: {told}");
         let filters = vec![
-            (r"(?m)^(  workers      |threads        )\d+$", "$1[processors]"),
+            (r"(?m)^(threads        )\d+$", "$1[processors]"),
+            (r"(?m)^(  workers      )\d+, (one|two) for each", "$1[number], $2 for each"),
             (r"\(os error \d+\)", "(os error)"),
         ];
         insta::with_settings!({

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from gunicorn.app.wsgiapp import WSGIApplication
 
 from perijove.worker.behind import behind
-from perijove.worker.process import CONFIG, Order, load_or_show
+from perijove.worker.process import CONFIG, Order, wsgi_or_show
 
 #: How gunicorn's first process ends when a worker could not load the application.
 _BOOT_FAILED = 3
@@ -38,7 +39,7 @@ class Server(WSGIApplication):
         self.cfg.set("daemon", False)
 
     def load(self) -> Callable[..., Any]:
-        application = load_or_show(self._order)
+        application = wsgi_or_show(self._order)
         if application is None:
             sys.exit(_BOOT_FAILED)
         return behind(application, self._at_once())
@@ -67,10 +68,12 @@ class Server(WSGIApplication):
 
 def run(order: Order) -> int:
     sys.argv = ["gunicorn", *order.arguments, "perijove"]
+    first = os.getpid()
     try:
         Server(order).run()
     except SystemExit as ended:
-        if ended.code in _NOT_LOADED:
+        # Workers leave by this way as well, with a status that the first process knows.
+        if ended.code in _NOT_LOADED and os.getpid() == first:
             return CONFIG
         raise
     return 0

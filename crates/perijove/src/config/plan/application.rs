@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use perijove_apps::discover::{Wanted, What, discover};
+use perijove_apps::{
+    CommandLine,
+    discover::{Wanted, What, discover},
+    workers::Workers,
+};
 
 use super::{Check, processors, site::python};
 use crate::config::{Driver, Interface, Route, Site};
@@ -25,7 +29,8 @@ pub(crate) struct Application {
     pub(crate) python: PathBuf,
     pub(crate) driver: perijove_apps::Driver,
     pub(crate) server_arguments: Vec<String>,
-    pub(crate) workers: usize,
+    pub(crate) install: bool,
+    pub(crate) workers: Workers,
     pub(crate) threads: usize,
     pub(crate) asgi: perijove_apps::Asgi,
     pub(crate) interface: perijove_apps::Interface,
@@ -41,7 +46,9 @@ pub(super) struct Described<'a> {
     app: Option<&'a str>,
     interface: Interface,
     python: Option<&'a Path>,
-    server: Driver,
+    server: Option<Driver>,
+    command: Option<&'a CommandLine>,
+    install: bool,
     server_arguments: &'a [String],
     workers: Option<usize>,
     threads: usize,
@@ -58,6 +65,8 @@ impl<'a> Described<'a> {
             interface: site.interface,
             python: site.python.as_deref(),
             server: site.server,
+            command: site.command.as_ref().map(|words| &words.0),
+            install: site.install,
             server_arguments: &site.server_arguments,
             workers: site.workers,
             threads: site.threads,
@@ -75,7 +84,9 @@ impl<'a> Described<'a> {
             app: route.app.as_deref(),
             interface: route.interface,
             python: route.python.as_deref().or(site.python.as_deref()),
-            server: route.server.unwrap_or_default(),
+            server: route.server,
+            command: route.command.as_ref().map(|words| &words.0),
+            install: site.install,
             server_arguments: &route.server_arguments,
             workers: route.workers,
             threads: route.threads.unwrap_or(site.threads),
@@ -92,21 +103,32 @@ impl<'a> Described<'a> {
     /// None when what is written cannot be meant.
     pub(super) fn decide(&self, root: &Path, check: &mut Check<'_>) -> Option<Found> {
         let driver = self.driver(check)?;
-        let (name, why) = match self.app {
-            Some(app) => (named(app, &self.key("app"), root, check)?, Vec::new()),
-            None => match self.discover(root, check)? {
+        self.check_interface(driver.as_ref(), check);
+        let (name, driver, why) = match (self.app, driver) {
+            (Some(app), driver) => (
+                named(app, &self.key("app"), root, check)?,
+                driver.unwrap_or(perijove_apps::Driver::Native),
+                Vec::new(),
+            ),
+            (None, Some(driver @ perijove_apps::Driver::Command(_))) => {
+                (perijove_apps::Application::Command(driver.to_string()), driver, Vec::new())
+            }
+            (None, driver) => match self.discover(root, driver, check)? {
                 Some(found) => found,
                 None => return Some(Found::Nothing),
             },
         };
-        Some(Found::Application(Application {
+        let is_cartridge = check.environment.get("OPENSHIFT_PYTHON_SERVER").is_some();
+        let usual = || Workers::usual(&driver, processors(), is_cartridge);
+        Some(Found::Application(Box::new(Application {
             name,
             why,
             root: root.to_owned(),
             python: python(self.python, &self.key("python"), root, check)?,
-            workers: self.workers(check).unwrap_or_else(|| usual_workers(&driver)),
+            workers: self.workers(check).map_or_else(usual, Workers::written),
             driver,
             server_arguments: self.server_arguments.to_vec(),
+            install: self.install,
             threads: self.threads,
             asgi: self.asgi,
             interface: match self.interface {
@@ -116,26 +138,42 @@ impl<'a> Described<'a> {
             },
             health: self.health.map(str::to_owned),
             start_time: self.start_time,
-        }))
+        })))
     }
 
-    /// What lies in the folder; the outer `None` when two could be meant.
+    /// What lies in the folder; the outer `None` when two could be meant, or what is meant cannot
+    /// be run.
     #[expect(clippy::option_option, reason = "a mistake that is told is not an empty folder")]
     fn discover(
         &self,
         root: &Path,
+        driver: Option<perijove_apps::Driver>,
         check: &mut Check<'_>,
-    ) -> Option<Option<(perijove_apps::Application, Vec<String>)>> {
-        match discover(root, Wanted::Application) {
-            Ok(found) => Some(found.and_then(|found| match found.what {
-                What::Application(application) => Some((application, found.why)),
-                What::Command(_) => None,
-            })),
+    ) -> Option<Option<Discovered>> {
+        let wanted = if driver.is_some() { Wanted::Application } else { Wanted::Either };
+        let key = self.key("app");
+        let found = match discover(root, wanted) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Some(None),
             Err(ambiguous) => {
-                let key = self.key("app");
                 check.wrong(&key, ambiguous, "write the one that is meant, as it stands here");
-                None
+                return None;
             }
+        };
+        let native = perijove_apps::Driver::Native;
+        match found.what {
+            What::Application(name) => Some(Some((name, driver.unwrap_or(native), found.why))),
+            What::Command(text) => match CommandLine::of_text(&text) {
+                Ok(line) => {
+                    let name = perijove_apps::Application::Command(text);
+                    Some(Some((name, perijove_apps::Driver::Command(line), found.why)))
+                }
+                Err(error) => {
+                    let what = format!("the command that was found, `{text}`: {error}");
+                    check.wrong(&key, what, "write it as a list in `site.command`");
+                    None
+                }
+            },
         }
     }
 
@@ -161,17 +199,46 @@ impl<'a> Described<'a> {
         workers
     }
 
-    fn driver(&self, check: &mut Check<'_>) -> Option<perijove_apps::Driver> {
-        match self.server {
-            Driver::Native => Some(perijove_apps::Driver::Native),
-            Driver::Gunicorn => Some(perijove_apps::Driver::Gunicorn),
-            _ => {
-                let hint =
-                    "use \"native\", or start the server yourself and name it in `site.upstream`";
-                let what = "this driver is not available in this version";
-                check.wrong(&self.key("server"), what, hint);
-                None
+    /// The driver that is written; the outer `None` when it cannot be meant.
+    #[expect(clippy::option_option, reason = "a mistake that is told is not a driver left open")]
+    fn driver(&self, check: &mut Check<'_>) -> Option<Option<perijove_apps::Driver>> {
+        use perijove_apps::Driver as Planned;
+        let planned = match (self.server, self.command) {
+            (None, None) => return Some(None),
+            (None | Some(Driver::Command), Some(line)) => Planned::Command(line.clone()),
+            (Some(_), Some(_)) => {
+                let what = "there is another driver in `server`";
+                check.wrong(&self.key("command"), what, "take one out, or write \"command\" there");
+                return None;
             }
+            (Some(Driver::Command), None) => {
+                let hint = "such as [\"granian\", \"--uds\", \"{socket}\", \"{app}\"]";
+                check.wrong(&self.key("server"), "there is no `command` to run", hint);
+                return None;
+            }
+            (Some(Driver::Native), None) => Planned::Native,
+            (Some(Driver::Wsgiref), None) => Planned::Wsgiref,
+            (Some(Driver::Gevent), None) => Planned::Gevent,
+            (Some(Driver::Gunicorn), None) => Planned::Gunicorn,
+            (Some(Driver::Uwsgi), None) => Planned::Uwsgi,
+            (Some(Driver::ModWsgi), None) => Planned::ModWsgi,
+            (Some(Driver::Uvicorn), None) => Planned::Uvicorn,
+        };
+        Some(Some(planned))
+    }
+
+    /// An interface that the driver does not speak.
+    fn check_interface(&self, driver: Option<&perijove_apps::Driver>, check: &mut Check<'_>) {
+        use perijove_apps::Driver as Planned;
+        let Some(driver) = driver else { return };
+        let is_able = matches!(driver, Planned::Native | Planned::Uvicorn | Planned::Command(_));
+        if self.interface == Interface::Asgi && !is_able {
+            let what = format!("{} speaks WSGI alone", driver.name());
+            check.wrong(
+                &self.key("interface"),
+                what,
+                "take \"native\" or \"uvicorn\" as the server",
+            );
         }
     }
 }
@@ -182,17 +249,11 @@ fn asgi(site: &Site) -> perijove_apps::Asgi {
     perijove_apps::Asgi { concurrency: site.concurrency, websocket_message: message }
 }
 
-/// How many processes run when nobody says.
-fn usual_workers(driver: &perijove_apps::Driver) -> usize {
-    match driver {
-        perijove_apps::Driver::Native => processors(),
-        perijove_apps::Driver::Gunicorn => processors() * 2 + 1,
-    }
-}
+type Discovered = (perijove_apps::Application, perijove_apps::Driver, Vec<String>);
 
 /// What was meant.
 pub(super) enum Found {
-    Application(Application),
+    Application(Box<Application>),
     /// Nothing is named and nothing was found.
     Nothing,
 }

@@ -244,7 +244,7 @@ fn application(
     let written = Described::of_route(at, route, &config.site);
     written.check_numbers(check);
     match written.decide(&root, check)? {
-        Found::Application(application) => Some(RouteTarget::Application(Box::new(application))),
+        Found::Application(application) => Some(RouteTarget::Application(application)),
         Found::Nothing => None,
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct SitePlan {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SiteTarget {
-    Application(Application),
+    Application(Box<Application>),
     Upstream(UpstreamAt),
     /// Files alone.
     Nothing,

@@ -45,6 +45,9 @@ fn kind(kind: &Kind) -> Value {
         Kind::Time | Kind::Size => json!({ "type": ["string", "integer"] }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List(inner) => json!({ "type": "array", "items": self::kind(inner) }),
+        Kind::Words => json!({
+            "type": ["string", "array"], "items": { "type": "string" },
+        }),
         Kind::Pairs => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Inline(settings) => json!({
             "type": "object", "additionalProperties": false, "properties": properties(settings),

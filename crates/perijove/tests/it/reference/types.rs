@@ -34,6 +34,8 @@ pub(super) enum Kind {
     Truth,
     Time,
     Size,
+    /// The words of a command.
+    Words,
     OneOf(Vec<String>),
     List(Box<Self>),
     /// Names and texts.
@@ -136,6 +138,7 @@ impl Sources {
             "bool" => Kind::Truth,
             "Period" | "Lapse" => Kind::Time,
             "Size" => Kind::Size,
+            "Words" => Kind::Words,
             "BTreeMap" => Kind::Pairs,
             "Option" => return self.kind(argument(wanted)?),
             "Vec" => match self.structs.get(&type_name(argument(wanted)?)) {

@@ -1,0 +1,72 @@
+//! uWSGI: one process of its own that runs its workers, spoken to in HTTP at a socket that it makes
+//! itself. Variables `UWSGI_…` and arguments rank above what we choose here.
+
+use std::io;
+
+use perijove_gateway::Protocol;
+use perijove_process::ParentDeath;
+
+use super::{
+    Address, Launch,
+    scratch::{self, Scratch},
+    server::beside,
+    start_up::{entry, in_the_site},
+};
+use crate::Plan;
+
+/// Switches, and options with what they are set to.
+const ALWAYS: [&str; 10] = [
+    "--master",
+    "--need-app",
+    // Those that are left when the first process is killed end too.
+    "--no-orphans",
+    "--enable-threads",
+    "--single-interpreter",
+    // By default SIGTERM means a reload to it.
+    "--hook-master-start=unix_signal:15 gracefully_kill_them_all",
+    "--chmod-socket=600",
+    // A head of more than 4 KiB is not strange.
+    "--buffer-size=65535",
+    // The gateway has the access log.
+    "--disable-logging",
+    "--callable=application",
+];
+
+pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
+    let address = Address::named(plan, number)?;
+    let folder = Scratch::folder(plan, number, plan.account.is_some())?;
+    let file = folder.path().join("application.py");
+    scratch::write(&file, &entry(plan)?)?;
+    let mut command = in_the_site(plan, &beside(&plan.python, "uwsgi"))
+        .arguments(ALWAYS)
+        .arguments([format!("--processes={}", plan.workers)])
+        .arguments([format!("--threads={}", plan.threads)])
+        .arguments([format!("--wsgi-file={}", file.display())]);
+    if let Some(home) = home(plan) {
+        command = command.arguments([format!("--home={home}")]);
+    }
+    if let Address::Unix { socket, .. } = &address {
+        command = command.arguments([format!("--http-socket={}", socket.path().display())]);
+    }
+    if let Some(account) = command.account.take() {
+        // It makes its socket first, in a folder that only we may enter.
+        let names = [("uid", account.uid), ("gid", account.gid)];
+        command = command.arguments(names.map(|(name, number)| format!("--{name}={number}")));
+    }
+    command = command.arguments(&plan.server_arguments);
+    command.parent_death = ParentDeath::Terminates;
+    // What it takes at once depends on what it is configured to: it says so when it is ready.
+    Ok(Launch {
+        command,
+        protocol: Protocol::Http1,
+        address,
+        capacity: None,
+        scratch: Some(folder),
+    })
+}
+
+/// The virtual environment of the interpreter, which uWSGI does not find by itself.
+fn home(plan: &Plan) -> Option<String> {
+    let home = plan.python.parent()?.parent()?;
+    home.join("pyvenv.cfg").is_file().then(|| home.display().to_string())
+}

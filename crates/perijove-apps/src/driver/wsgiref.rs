@@ -1,0 +1,10 @@
+//! wsgiref: the standard library's server, one request at a time in each process.
+
+use std::io;
+
+use super::{Launch, in_process};
+use crate::Plan;
+
+pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
+    in_process::launch(plan, number, "wsgiref", Some(1))
+}
