@@ -1,9 +1,9 @@
 //! Files that an instance needs beside its socket, removed with it.
 
 use std::{
-    fs::{self, DirBuilder, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -14,17 +14,21 @@ use crate::Plan;
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    pub(super) fn file(path: PathBuf, text: &str) -> io::Result<Self> {
-        write(&path, text)?;
-        Ok(Self(path))
-    }
-
-    /// A new folder that others may enter.
-    pub(super) fn folder(path: PathBuf) -> io::Result<Self> {
+    /// A new folder that others may enter. Accounts other than ours cannot enter the one of
+    /// sockets, so that theirs lies where everybody may, under a name that nobody can guess.
+    pub(super) fn folder(plan: &Plan, number: u64, is_for_another: bool) -> io::Result<Self> {
+        let path = if is_for_another {
+            let mut bytes = [0; 8];
+            getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+            let name = format!("perijove-web-{:016x}", u64::from_be_bytes(bytes));
+            std::env::temp_dir().join(name)
+        } else {
+            plan.sockets.join(format!("web-{number}.files"))
+        };
         // It fails when there is one: nobody can have put something into it before.
         DirBuilder::new().create(&path)?;
         let folder = Self(path);
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
         Ok(folder)
     }
 
@@ -35,15 +39,14 @@ impl Scratch {
 
 /// Writes a new file that others may read where they may enter the folder.
 pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o644).open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o644))?;
     file.write_all(text.as_bytes())
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What stays is removed at the next start.
+        // What stays in our own folder is removed at the next start.
         fs::remove_dir_all(&self.0).ok();
     }
 }
