@@ -6,12 +6,14 @@ use std::{
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     path::Path,
+    ptr::NonNull,
 };
 
 use rustix::{
     cmsg_space,
     fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create},
     io::Errno,
+    mm::{Advice, madvise},
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, recvmsg,
         sockopt::set_tcp_quickack,
@@ -70,6 +72,16 @@ fn named_for_a_moment(folder: &Path) -> io::Result<File> {
     let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR)?;
     std::fs::remove_file(&path)?;
     Ok(file.into())
+}
+
+/// Gives memory of a shared mapping back to the system: it reads as zeros from then on.
+pub(crate) fn forget_memory(start: NonNull<u8>, length: usize) -> io::Result<()> {
+    #[expect(unsafe_code, reason = "memory shared between processes has no safe interface")]
+    // SAFETY: the caller has that piece of a mapping to itself.
+    unsafe {
+        madvise(start.as_ptr().cast(), length, Advice::LinuxRemove)?;
+    }
+    Ok(())
 }
 
 /// Receives bytes, and the descriptors that travel with them. Bytes behind some that descriptors

@@ -10,6 +10,7 @@ use std::{
     },
     path::Path,
     process,
+    ptr::NonNull,
     sync::{
         OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -66,6 +67,10 @@ pub(crate) fn unnamed_file(folder: &Path) -> io::Result<File> {
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     remove_file(&path)?;
     Ok(file)
+}
+
+pub(crate) fn forget_memory(_: NonNull<u8>, _: usize) -> io::Result<()> {
+    Ok(())
 }
 
 pub(crate) fn receive(

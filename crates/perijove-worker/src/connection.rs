@@ -5,9 +5,9 @@ mod outgoing;
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
 };
@@ -15,13 +15,14 @@ use std::{
 pub(crate) use incoming::{Incoming, receive_greeting};
 pub(crate) use outgoing::{Outgoing, Sent};
 
-use crate::{claims::Claims, frames::Kind, lock};
+use crate::{claims::Claims, forked::Kept, frames::Kind, lock, shelf::Shelf};
 
 /// A connection that has said `HELLO`. Read by the leading thread, written to by all.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    socket: Kept,
     claims: Claims,
+    shelf: Option<Arc<Shelf>>,
     /// What is to be sent; held only while bytes are copied or handed to the system.
     outgoing: Mutex<Outgoing>,
     /// Something waits to be sent that nobody has tried to send.
@@ -37,10 +38,11 @@ pub(crate) struct Connection {
 const HELD: usize = 64;
 
 impl Connection {
-    pub(crate) fn new(socket: OwnedFd, claims: Claims) -> Self {
+    pub(crate) fn new(socket: Kept, claims: Claims, shelf: Option<Shelf>) -> Self {
         Self {
             socket,
             claims,
+            shelf: shelf.map(Arc::new),
             outgoing: Mutex::default(),
             is_dirty: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
@@ -51,6 +53,11 @@ impl Connection {
 
     pub(crate) fn claims(&self) -> &Claims {
         &self.claims
+    }
+
+    /// Where long pieces of bodies change hands, if the gateway brought one.
+    pub(crate) fn shelf(&self) -> Option<&Arc<Shelf>> {
+        self.shelf.as_ref()
     }
 
     /// Puts frames in line; they are sent by the next [`Connection::flush`].

@@ -11,9 +11,11 @@ use std::{
 
 use crate::{
     connection::Connection,
+    forked::is_child,
     frames::{BodyLength, FIRST_CREDIT, Kind},
     lock,
     serve::Pending,
+    shelf::Tray,
 };
 
 /// How many bytes of a body of unknown length are asked for at once.
@@ -22,14 +24,42 @@ const WINDOW: u64 = 256 << 10;
 /// A piece of a body: bytes from an offset on.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) start: usize,
+    bytes: Bytes,
+    start: usize,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    Own(Vec<u8>),
+    OnTray(Tray),
 }
 
 impl Piece {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        Self::from(bytes, 0)
+    }
+
+    /// Bytes without those in front of `start`.
+    pub(crate) fn from(bytes: Vec<u8>, start: usize) -> Self {
+        Self { bytes: Bytes::Own(bytes), start }
+    }
+
+    pub(crate) fn on(tray: Tray) -> Self {
+        Self { bytes: Bytes::OnTray(tray), start: 0 }
+    }
+
     /// What has not been read of it.
     pub(crate) fn rest(&self) -> &[u8] {
-        self.bytes.get(self.start..).unwrap_or_default()
+        let bytes = match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::OnTray(tray) => tray.as_ref(),
+        };
+        bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// So many bytes more have been read.
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.start += count;
     }
 }
 
@@ -114,7 +144,12 @@ impl Exchange {
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.is_cancelled.load(Ordering::Acquire) || self.connection.is_gone()
+        self.is_cancelled.load(Ordering::Acquire) || self.connection.is_gone() || is_child()
+    }
+
+    /// Whether the answer is complete.
+    pub(crate) fn is_finished(&self) -> bool {
+        lock(&self.state).is_finished
     }
 
     /// Holds a request back until its body is here, when that is short and asked for at once. The
@@ -135,15 +170,15 @@ impl Exchange {
     }
 
     /// Takes bytes of the body that have come. The request, when it was held back for them.
-    pub(crate) fn push(&self, bytes: Vec<u8>, is_last: bool) -> Option<Pending> {
+    pub(crate) fn push(&self, piece: Piece, is_last: bool) -> Option<Pending> {
         let mut state = lock(&self.state);
         if state.is_finished {
             return None;
         }
-        let length = bytes.len() as u64;
+        let length = piece.rest().len() as u64;
         state.asked = state.asked.saturating_sub(length);
         if length > 0 {
-            state.arrived.push_back(Piece { bytes, start: 0 });
+            state.arrived.push_back(piece);
         }
         match &mut state.missing {
             Some(missing) => {

@@ -15,6 +15,12 @@ pub const LARGEST: usize = 262_144;
 pub const FIRST_CREDIT: u64 = 262_144;
 /// Ids go from 0 to one below this; the claims have one byte for each.
 pub const IDS: usize = 4096;
+/// Trays on the shelf of a connection.
+pub const TRAYS: usize = 32;
+/// Bytes that a tray holds.
+pub const TRAY: usize = 131_072;
+/// Where in the shelf the trays begin; one byte for each stands in front.
+pub const FIRST_TRAY: usize = 4096;
 /// Bytes in front of the fields in the payload of `RESPONSE`.
 const RESPONSE_START: usize = 8;
 
@@ -34,6 +40,8 @@ pub enum Kind {
     Open,
     /// The application is being entered for a websocket.
     Entered,
+    /// Bytes of the request's body, on a tray.
+    TrayIn,
     Ready,
     Response,
     /// Bytes of the answer's body.
@@ -42,10 +50,12 @@ pub enum Kind {
     /// More bytes of the request's body may be sent.
     CreditOut,
     Reset,
+    /// Bytes of the answer's body, on a tray.
+    TrayOut,
 }
 
 impl Kind {
-    const ALL: [(u8, Self); 13] = [
+    const ALL: [(u8, Self); 15] = [
         (1, Self::Hello),
         (2, Self::Request),
         (3, Self::BodyIn),
@@ -53,12 +63,14 @@ impl Kind {
         (5, Self::Cancel),
         (32, Self::Open),
         (33, Self::Entered),
+        (6, Self::TrayIn),
         (16, Self::Ready),
         (17, Self::Response),
         (18, Self::BodyOut),
         (19, Self::File),
         (20, Self::CreditOut),
         (21, Self::Reset),
+        (22, Self::TrayOut),
     ];
 
     fn from_byte(byte: u8) -> Option<Self> {
@@ -156,9 +168,12 @@ pub fn mark_last(header: &mut [u8]) {
 }
 
 /// Announces `more` bytes at the end of a frame that was written, but not yet sent. False when
-/// `frame` is more than that frame, or would be too long.
+/// `frame` is more than that frame, would be too long, or has its body elsewhere.
 pub fn extend(frame: &mut [u8], more: usize, is_last: bool) -> bool {
     let Ok(Some(mut header)) = Header::read(frame) else { return false };
+    if !matches!(header.kind, Kind::Response | Kind::BodyOut) {
+        return false;
+    }
     let length = header.length + more;
     if frame.len() != HEADER + header.length || length > LARGEST {
         return false;
@@ -203,6 +218,8 @@ pub fn write_response(
 
 /// A flag of `READY`: the application is ASGI, which takes websockets.
 pub const IS_ASGI: u8 = 1;
+/// A flag of `READY`: bodies of requests may come on trays.
+pub const TAKES_TRAYS: u8 = 2;
 
 /// The payload of `READY`: how many requests are worked on at once, and flags.
 pub fn ready(threads: u16, flags: u8) -> Vec<u8> {
@@ -211,6 +228,24 @@ pub fn ready(threads: u16, flags: u8) -> Vec<u8> {
     // Without flags it is as it was before there were any.
     payload.extend((flags != 0).then_some(flags));
     payload
+}
+
+/// The payload of `TRAY`.
+pub fn tray(number: u16, length: usize) -> [u8; 8] {
+    let [low, high] = number.to_le_bytes();
+    let [l0, l1, l2, l3] = number_bytes(length);
+    [low, high, 0, 0, l0, l1, l2, l3]
+}
+
+/// Reads the payload of `TRAY`: its number, and how many bytes are on it.
+pub fn read_tray(payload: &[u8]) -> Result<(u16, usize), FrameError> {
+    match *payload {
+        [low, high, _, _, l0, l1, l2, l3] => {
+            let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+            Ok((u16::from_le_bytes([low, high]), length))
+        }
+        _ => Err(FrameError::Malformed("a tray without its number")),
+    }
 }
 
 /// The payload of `FILE`.

@@ -13,6 +13,7 @@ use pyo3::{
 
 use crate::{
     exchange::{Arrived, Exchange, Piece},
+    forked,
     serve::Unmet,
     worker::Shared,
 };
@@ -72,7 +73,7 @@ impl Input {
     /// Waits until more of the body has come; false when there is no more.
     fn fill(&self, py: Python<'_>) -> PyResult<bool> {
         let Some(exchange) = &self.exchange else { return Ok(false) };
-        let mut arrived = exchange.take();
+        let mut arrived = if forked::is_child() { Arrived::CutOff } else { exchange.take() };
         if matches!(arrived, Arrived::Nothing) {
             exchange.ask();
             let waited = py.detach(|| {
@@ -176,8 +177,8 @@ impl Taken {
                 self.pieces.extend(pieces.pop_front());
             } else {
                 let bytes = most.get(..count).unwrap_or_default().to_vec();
-                self.pieces.push(Piece { bytes, start: 0 });
-                first.start += count;
+                self.pieces.push(Piece::new(bytes));
+                first.advance(count);
             }
             if line_end.is_some() {
                 return true;

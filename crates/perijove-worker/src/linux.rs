@@ -1,7 +1,11 @@
 //! What only Linux offers: a timer that is armed without waking anybody, pipes and sockets
 //! that never reach a child.
 
-use std::{io, os::fd::OwnedFd, time::Duration};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     net::{RecvFlags, SocketFlags, accept_with},
@@ -56,6 +60,6 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Accepts a connection that neither blocks nor reaches programs which the application starts.
-pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     Ok(accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
 }

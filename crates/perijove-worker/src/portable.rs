@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     sync::{Condvar, Mutex},
     time::Duration,
 };
@@ -58,7 +58,7 @@ pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Accepts a connection that neither blocks nor reaches programs which the application starts.
-pub(crate) fn accept(listener: &OwnedFd) -> io::Result<OwnedFd> {
+pub(crate) fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
     let socket = rustix::net::accept(listener)?;
     prepare(&socket)?;
     Ok(socket)

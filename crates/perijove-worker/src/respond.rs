@@ -13,6 +13,7 @@ use crate::{
     answer::{Answer, Unfinished},
     environ::EnvironMaker,
     exchange::Piece,
+    forked,
     frames::BodyLength,
     head::Head,
     input::Input,
@@ -59,7 +60,9 @@ pub(crate) fn respond(
     match Py::new(py, StartResponse::new(answer)) {
         Ok(start) => {
             let start = start.into_bound(py);
-            if let Err(error) = call(&start, shared, maker, pending) {
+            let called = call(&start, shared, maker, pending);
+            forked::end_child(py, called.is_err());
+            if let Err(error) = called {
                 fail(py, shared, start.get().answer(), error);
             }
         }
@@ -100,11 +103,12 @@ fn call(
     let environ = maker.make(py, &pending.request)?;
     if pending.request.body != BodyLength::None {
         let (bytes, start) = pending.request.take_payload();
-        let first = Piece { bytes, start };
+        let first = Piece::from(bytes, start);
         let input = Input::new(shared.clone(), pending.exchange, first);
         environ.set_item(intern!(py, "wsgi.input"), Py::new(py, input)?)?;
     }
     let iterable = shared.application.bind(py).call1((environ, start))?;
+    forked::end_child(py, false);
     let answer = start.get().answer();
     let sent = send(shared, answer, &iterable);
     let closed = close(&iterable);

@@ -4,6 +4,7 @@
 //! than a few instructions; whoever waits (for bytes, for credit, for its turn) has let go of the
 //! interpreter lock first.
 
+mod door;
 mod link;
 mod reading;
 
@@ -13,12 +14,14 @@ use std::{
     os::fd::OwnedFd,
     sync::{
         Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
+pub(crate) use door::Door;
+use link::Link;
 pub(crate) use link::Secret;
 use reading::Reading;
 
@@ -38,14 +41,25 @@ pub(crate) const TICK: Duration = Duration::from_millis(1);
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// Sleeping threads look again this often, whatever happens.
 const REST: Duration = Duration::from_secs(30);
-/// The seat of threads that the application made. They wait and read like the others, but nobody
-/// can wake them to take over, hence they look more often whether nobody reads.
-const OUTSIDER: Seat = Seat::MAX;
+/// From here on are the seats of threads that the application made. They wait and read like the
+/// others, but nobody can wake them to take over, hence they look more often whether nobody reads.
+const OUTSIDERS: Seat = Seat::MAX / 2;
 const OUTSIDERS_REST: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// The seat of a thread that serves requests.
     static SEAT: Cell<Option<Seat>> = const { Cell::new(None) };
+}
+
+/// The seat of the calling thread. One that the application made gets one of its own: two with the
+/// same seat would both take themselves for the leader.
+fn own_seat() -> Seat {
+    static NEXT: AtomicUsize = AtomicUsize::new(OUTSIDERS);
+    SEAT.get().unwrap_or_else(|| {
+        let seat = NEXT.fetch_add(1, Ordering::Relaxed);
+        SEAT.set(Some(seat));
+        seat
+    })
 }
 
 /// A request that waits for the application.
@@ -75,24 +89,33 @@ pub(crate) struct Server {
     connections: Mutex<Vec<Arc<Connection>>>,
     seats: Vec<OnceLock<Thread>>,
     timer: Timer,
+    /// Those who were greeted and are not read yet.
+    newcomers: Mutex<Vec<Link>>,
     /// Interrupts the leading thread's wait for bytes.
     wake: OwnedFd,
+    /// Tells the door that the worker drains.
+    close_door: OwnedFd,
     is_draining: AtomicBool,
 }
 
 impl Server {
-    /// Serves the connections of a listening socket with so many threads.
-    pub(crate) fn new(listener: OwnedFd, secret: Secret, threads: u16) -> io::Result<Self> {
+    /// Serves the connections of a listening socket with so many threads. The door is for a thread
+    /// of its own.
+    pub(crate) fn new(listener: OwnedFd, secret: Secret, threads: u16) -> io::Result<(Self, Door)> {
         let (woken, wake) = platform::pipe()?;
-        Ok(Self {
-            reading: Mutex::new(Reading::new(listener, woken, secret, threads)?),
+        let (closing, close_door) = platform::pipe()?;
+        let server = Self {
+            reading: Mutex::new(Reading::new(woken)),
             turn: Mutex::new(Turn::new()),
             connections: Mutex::default(),
             seats: (0..threads).map(|_| OnceLock::new()).collect(),
             timer: Timer::new()?,
+            newcomers: Mutex::default(),
             wake,
+            close_door,
             is_draining: AtomicBool::new(false),
-        })
+        };
+        Ok((server, Door::new(listener, closing, secret, threads)?))
     }
 
     /// Names the calling thread as the one of that seat; false when there is no such seat, or
@@ -166,14 +189,14 @@ impl Server {
         ready: impl Fn() -> Option<T>,
     ) -> Result<T, Unmet> {
         self.flush();
-        let seat = SEAT.get().unwrap_or(OUTSIDER);
+        let seat = own_seat();
         let until = Instant::now() + PATIENCE;
         exchange.add_waiter(thread::current());
         let result = loop {
             if let Some(found) = ready() {
                 break Ok(found);
             }
-            if exchange.is_cancelled() {
+            if exchange.is_cancelled() || exchange.is_finished() {
                 break Err(Unmet::Cancelled);
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -197,7 +220,7 @@ impl Server {
                 if let Some(successor) = wake {
                     self.wake_seat(successor);
                 }
-                let rest = if seat == OUTSIDER { OUTSIDERS_REST } else { REST };
+                let rest = if seat >= OUTSIDERS { OUTSIDERS_REST } else { REST };
                 thread::park_timeout(left.min(rest));
             }
         }
@@ -212,7 +235,14 @@ impl Server {
     pub(crate) fn drain(&self) {
         self.is_draining.store(true, Ordering::Release);
         lock(&self.turn).close();
+        notify(&self.close_door);
         self.wake_all();
+    }
+
+    /// Takes in a connection that was greeted.
+    fn let_in(&self, link: Link) {
+        lock(&self.newcomers).push(link);
+        self.interrupt();
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -256,11 +286,16 @@ impl Server {
 
     /// Interrupts the leading thread's wait for bytes, so that it sees what else it is to wait for.
     pub(crate) fn interrupt(&self) {
-        // A full pipe has done so already.
-        let written = rustix::io::write(&self.wake, &[1]);
-        debug_assert!(
-            written.is_ok() || written == Err(rustix::io::Errno::AGAIN),
-            "the leading thread could not be woken"
-        );
+        notify(&self.wake);
     }
+}
+
+/// Makes the other end of a pipe readable.
+fn notify(pipe: &OwnedFd) {
+    // A full pipe is readable already.
+    let written = rustix::io::write(pipe, &[1]);
+    debug_assert!(
+        written.is_ok() || written == Err(rustix::io::Errno::AGAIN),
+        "a thread could not be woken"
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::{FromRawFd, OwnedFd, RawFd},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -15,8 +15,9 @@ use pyo3::{
 
 use crate::{
     environ::EnvironMaker,
+    forked, lock,
     respond::{current_request_id, respond},
-    serve::{Secret, Server, TICK},
+    serve::{Door, Secret, Server, TICK},
     turn::Step,
     wrapper::FileWrapper,
 };
@@ -56,11 +57,18 @@ impl Shared {
     }
 }
 
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> PyResult<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(run).map(drop).map_err(PyOSError::new_err)
+}
+
 /// Serves a WSGI application to the gateway.
 #[pyclass(frozen, module = "perijove._worker")]
 #[derive(Debug)]
 pub(crate) struct Worker {
     shared: Arc<Shared>,
+    /// Until the first thread serves: a gateway that was greeted may send requests, or signals.
+    door: Mutex<Option<Door>>,
 }
 
 #[pymethods]
@@ -85,16 +93,15 @@ impl Worker {
         #[expect(unsafe_code, reason = "Python gives descriptors as numbers")]
         // SAFETY: the caller gives the socket away.
         let listener = unsafe { OwnedFd::from_raw_fd(socket) };
-        let server = Arc::new(Server::new(listener, Secret::new(secret), threads)?);
+        forked::register(py)?;
+        let (server, door) = Server::new(listener, Secret::new(secret), threads)?;
+        let server = Arc::new(server);
         let clock = server.clone();
-        std::thread::Builder::new()
-            .name("perijove-clock".to_owned())
-            .spawn(move || clock.watch())
-            .map_err(PyOSError::new_err)?;
+        spawn("perijove-clock", move || clock.watch())?;
         let errors = py.import("sys")?.getattr("stderr")?.unbind();
         let file_wrapper = py.get_type::<FileWrapper>().unbind();
         let shared = Shared { server, application, errors, file_wrapper, threads, report };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), door: Mutex::new(Some(door)) })
     }
 
     /// Serves requests as the thread of that seat (from 0), until the worker is drained.
@@ -102,6 +109,10 @@ impl Worker {
         let server = &self.shared.server;
         if !server.sit(seat) {
             return Err(PyValueError::new_err(format!("the seat {seat} is not free")));
+        }
+        if let Some(door) = lock(&self.door).take() {
+            let attended = server.clone();
+            spawn("perijove-door", move || door.attend(&attended))?;
         }
         let mut maker = EnvironMaker::new(py, &self.shared)?;
         let mut was_inside = false;

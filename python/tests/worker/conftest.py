@@ -63,11 +63,11 @@ def serve(
     """A new connection to the worker that serves an application of `apps`."""
     made: list[Connection] = []
 
-    def connect(app: str) -> Connection:
+    def connect(app: str, *, shelf: bool = False) -> Connection:
         key = (python, app)
         if key not in _workers:
             _workers[key] = Worker(f"{app}:application", python=python)
-        connection = Connection(_workers[key].path)
+        connection = Connection(_workers[key].path, shelf=shelf)
         made.append(connection)
         return connection
 

@@ -23,8 +23,9 @@ SECRET = "5ec2e7" * 4
 PATIENCE = 30
 """Seconds after which a test has failed."""
 
-HELLO, REQUEST, BODY, CREDIT, CANCEL, OPEN = 1, 2, 3, 4, 5, 32
-READY, RESPONSE, BODY_OUT, FILE, CREDIT_OUT, RESET, ENTERED = 16, 17, 18, 19, 20, 21, 33
+HELLO, REQUEST, BODY, CREDIT, CANCEL, TRAY, OPEN = 1, 2, 3, 4, 5, 6, 32
+READY, RESPONSE, BODY_OUT, FILE, CREDIT_OUT, RESET, TRAY_OUT = 16, 17, 18, 19, 20, 21, 22
+ENTERED = 33
 NAMES = {
     READY: "READY",
     RESPONSE: "RESPONSE",
@@ -32,8 +33,13 @@ NAMES = {
     FILE: "FILE",
     CREDIT_OUT: "CREDIT",
     RESET: "RESET",
+    TRAY_OUT: "TRAY",
 }
 CONTINUATION, TEXT = 0, 1
+CLAIMS, TRAYS, TRAY_SIZE = 4096, 32, 131_072
+FIRST_TRAY = CLAIMS + 4096
+"""The memory that is shared: claims, one byte for each tray, the trays."""
+IS_ASGI, TAKES_TRAYS = 1, 2
 END = 1
 FIRST_BODY = 65_536
 
@@ -99,15 +105,17 @@ class Answer:
 
 
 class Connection:
-    """One connection to a worker, with its claims."""
+    """One connection to a worker, with its claims, and with a shelf if that is wanted."""
 
-    def __init__(self, path: str, secret: str = SECRET) -> None:
+    def __init__(self, path: str, secret: str = SECRET, *, shelf: bool = False) -> None:
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.settimeout(PATIENCE)
         self.socket.connect(path)
         claims = os.memfd_create("claims")
-        os.ftruncate(claims, 4096)
-        self.claims = mmap.mmap(claims, 4096)
+        size = FIRST_TRAY + TRAYS * TRAY_SIZE if shelf else CLAIMS
+        os.ftruncate(claims, size)
+        self.claims = mmap.mmap(claims, size)
+        self.shelf = shelf
         hello = frame(HELLO, 0, bytes([1]) + secret.encode())
         rights = array.array("i", [claims])
         self.socket.sendmsg([hello], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
@@ -164,6 +172,19 @@ class Connection:
     def send_body(self, id: int, data: bytes, end: bool = False) -> None:
         self.socket.sendall(frame(BODY, id, data, end))
 
+    def send_tray(self, id: int, data: bytes, end: bool = False) -> int:
+        """Sends a piece of a body by way of the shelf; the number of its tray."""
+        number = self.trays().index(0)
+        self.claims[CLAIMS + number] = 1
+        start = FIRST_TRAY + number * TRAY_SIZE
+        self.claims[start : start + len(data)] = data
+        self.socket.sendall(frame(TRAY, id, struct.pack("<HHI", number, 0, len(data)), end))
+        return number
+
+    def trays(self) -> list[int]:
+        """Which trays are taken."""
+        return list(self.claims[CLAIMS : CLAIMS + TRAYS])
+
     def cancel(self, id: int) -> None:
         self.socket.sendall(frame(CANCEL, id))
 
@@ -189,7 +210,8 @@ class Connection:
     def take(self, kind: int, end: bool, id: int, payload: bytes) -> None:
         if kind == READY:
             self.ready = struct.unpack_from("<BH", payload)
-            self.is_asgi = payload[3:] == b"\1"
+            self.is_asgi = bool(payload[3] & IS_ASGI)
+            self.takes_trays = bool(payload[3] & TAKES_TRAYS)
             return
         answer = self.answers[id]
         assert not answer.is_ended, f"a frame {NAMES[kind]} after the end"
@@ -206,6 +228,13 @@ class Connection:
         elif kind == BODY_OUT:
             assert answer.status, "a body before the head"
             answer.body += payload
+        elif kind == TRAY_OUT:
+            assert answer.status, "a body before the head"
+            number, _, length = struct.unpack("<HHI", payload)
+            assert self.claims[CLAIMS + number] == 1, "a tray that nobody took"
+            start = FIRST_TRAY + number * TRAY_SIZE
+            answer.body += self.claims[start : start + length]
+            self.claims[CLAIMS + number] = 0
         elif kind == FILE:
             offset, length = struct.unpack("<QQ", payload)
             answer.file = (self.descriptors.pop(0), offset, length)
@@ -226,15 +255,20 @@ class Connection:
 
     def fetch(self, *arguments: Any, body: bytes | None = None, **others: Any) -> Answer:
         """Sends a request and its whole body against credit; its answer, all of it granted."""
-        id = self.send(*arguments, body=body, **others)
+        id = self.send(*arguments, body=body, hold=self.shelf and bool(body), **others)
         sent = FIRST_BODY
+        if self.shelf and body:
+            sent = min(len(body), TRAY_SIZE)
+            self.send_tray(id, body[:sent], sent == len(body))
+        first = sent
+        send = self.send_tray if self.shelf else self.send_body
         granted = 262_144
         answer = self.answers[id]
         while not answer.is_ended:
             self.read()
-            while body is not None and sent < len(body) and sent < FIRST_BODY + answer.credit:
-                count = min(100_000, FIRST_BODY + answer.credit - sent, len(body) - sent)
-                self.send_body(id, body[sent : sent + count], sent + count == len(body))
+            while body is not None and sent < len(body) and sent < first + answer.credit:
+                count = min(100_000, first + answer.credit - sent, len(body) - sent)
+                send(id, body[sent : sent + count], sent + count == len(body))
                 sent += count
             if not answer.is_ended and len(answer.body) + 131_072 > granted:
                 self.grant(id, 131_072)
@@ -292,8 +326,8 @@ class Worker:
         self.websockets.append(websocket)
         return websocket
 
-    def connect(self, secret: str = SECRET) -> Connection:
-        connection = Connection(self.path, secret)
+    def connect(self, secret: str = SECRET, *, shelf: bool = False) -> Connection:
+        connection = Connection(self.path, secret, shelf=shelf)
         self.connections.append(connection)
         return connection
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -141,3 +142,16 @@ def test_bytes_that_are_no_frames_end_the_connection(worker: Worker) -> None:
     with pytest.raises((EOFError, ConnectionResetError)):
         connection.read()
     assert worker.connect().fetch("GET", "/quick").status == 200
+
+
+def test_a_gateway_is_greeted_while_all_threads_are_inside(worker: Worker) -> None:
+    connection = worker.connect()
+    connection.wait_ready()
+    held = [connection.send("GET", "/seconds?3") for _ in range(4)]
+    while sum(connection.claims[id] for id in held) < 4:
+        pass
+    other = worker.connect()
+    other.wait_ready()
+    assert not select.select([connection.socket], [], [], 0)[0], "they were still inside"
+    assert other.fetch("GET", "/quick").status == 200
+    assert [connection.wait(id).status for id in held] == [200] * 4

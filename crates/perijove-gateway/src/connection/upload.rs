@@ -22,7 +22,7 @@ use crate::{
 use super::pace::Pace;
 
 /// A piece of a body of known length is read at most this large at once.
-const PIECE: usize = 64 << 10;
+const PIECE: usize = 128 << 10;
 /// A body that has come with its head and is no larger is not streamed.
 const SMALL: u64 = 16 << 10;
 
@@ -306,17 +306,24 @@ fn poll_sized(
     context: &mut Context<'_>,
 ) -> Poll<Result<Bytes, BodyError>> {
     let most = usize::try_from(left).unwrap_or(usize::MAX);
-    if !buffer.is_empty() {
-        return Poll::Ready(Ok(buffer.split_to(most.min(buffer.len())).freeze()));
+    let begun = most.min(buffer.len());
+    if begun == most {
+        return Poll::Ready(Ok(buffer.split_to(begun).freeze()));
     }
-    let most = most.min(PIECE);
+    let most = most.min(PIECE).max(begun);
     let mut piece = BytesMut::with_capacity(most);
-    let mut room = (&mut piece).limit(most);
+    // What came with the head goes in front of what is there to be read: one piece, not two.
+    piece.extend_from_slice(buffer);
+    let mut room = (&mut piece).limit(most - begun);
     let read = pin!(stream.read_buf(&mut room)).poll(context);
-    Poll::Ready(match std::task::ready!(read) {
-        Ok(0) => Err(BodyError::CutOff),
-        Ok(_) => Ok(piece.freeze()),
-        Err(error) => Err(broken(error)),
+    let is_begun = begun > 0;
+    buffer.clear();
+    Poll::Ready(match read {
+        Poll::Pending | Poll::Ready(Ok(0)) if is_begun => Ok(piece.freeze()),
+        Poll::Pending => return Poll::Pending,
+        Poll::Ready(Ok(0)) => Err(BodyError::CutOff),
+        Poll::Ready(Ok(_)) => Ok(piece.freeze()),
+        Poll::Ready(Err(error)) => Err(broken(error)),
     })
 }
 

@@ -18,6 +18,12 @@ pub(super) const MOST_CARRIED: usize = 65_536;
 pub(super) const FIRST_CREDIT: u32 = 262_144;
 /// Ids go from 0 to one below this; the claims have one byte for each.
 pub(super) const IDS: usize = 4096;
+/// Trays on the shelf of a connection.
+pub(super) const TRAYS: usize = 32;
+/// Bytes that a tray holds.
+pub(super) const TRAY: usize = 131_072;
+/// Where in the shelf the trays begin; one byte for each stands in front.
+pub(super) const FIRST_TRAY: usize = 4096;
 
 const END: u8 = 1;
 
@@ -34,6 +40,8 @@ pub(super) enum Kind {
     Cancel = 5,
     /// Opens a connection that becomes a websocket's.
     Open = 32,
+    /// Bytes of the request's body, on a tray.
+    TrayToWorker = 6,
     Ready = 16,
     Response = 17,
     /// Bytes of the answer's body.
@@ -44,10 +52,12 @@ pub(super) enum Kind {
     Reset = 21,
     /// The application is being entered for a websocket.
     Entered = 33,
+    /// Bytes of the answer's body, on a tray.
+    Tray = 22,
 }
 
 impl Kind {
-    const FROM_WORKER: [Self; 7] = [
+    const FROM_WORKER: [Self; 8] = [
         Self::Ready,
         Self::Response,
         Self::Body,
@@ -55,6 +65,7 @@ impl Kind {
         Self::Credit,
         Self::Reset,
         Self::Entered,
+        Self::Tray,
     ];
 }
 
@@ -146,6 +157,13 @@ pub(super) fn write_open(secret: &str, request: &[u8]) -> Option<Vec<u8>> {
 /// Appends bytes of a request's body, at most [`LARGEST`].
 pub(super) fn write_body(out: &mut Vec<u8>, id: u16, is_last: bool, bytes: &[u8]) {
     write(out, Kind::BodyToWorker, is_last, id, bytes);
+}
+
+/// Appends word of so many bytes of a request's body on a tray.
+pub(super) fn write_tray(out: &mut Vec<u8>, id: u16, is_last: bool, tray: u16, length: usize) {
+    let [low, high] = tray.to_le_bytes();
+    let [l0, l1, l2, l3] = number(length).to_le_bytes();
+    write(out, Kind::TrayToWorker, is_last, id, &[low, high, 0, 0, l0, l1, l2, l3]);
 }
 
 pub(super) fn write_credit(out: &mut Vec<u8>, id: u16, bytes: u32) {
@@ -263,11 +281,23 @@ impl<'o> RequestWriter<'o> {
     }
 }
 
-/// Reads the payload of `READY`: the number of threads.
-pub(super) fn read_ready(payload: &[u8]) -> Result<u16, FrameError> {
+/// What a worker says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ready {
+    pub(super) threads: u16,
+    /// Whether bodies may come to it on trays.
+    pub(super) takes_trays: bool,
+}
+
+const TAKES_TRAYS: u8 = 2;
+
+/// Reads the payload of `READY`. What is behind the bytes known here is for later versions.
+pub(super) fn read_ready(payload: &[u8]) -> Result<Ready, FrameError> {
     match payload {
-        // Flags may follow.
-        [VERSION, low, high, ..] => Ok(u16::from_le_bytes([*low, *high])),
+        [VERSION, low, high, rest @ ..] => {
+            let takes_trays = rest.first().is_some_and(|flags| flags & TAKES_TRAYS != 0);
+            Ok(Ready { threads: u16::from_le_bytes([*low, *high]), takes_trays })
+        }
         [version, ..] if *version != VERSION => Err(FrameError::WrongVersion(*version)),
         _ => Err(FrameError::Malformed("READY")),
     }
@@ -290,6 +320,17 @@ pub(super) fn read_file(payload: &[u8]) -> Result<(u64, u64), FrameError> {
         Some((u64::from_le_bytes(*offset), u64::from_le_bytes(length)))
     });
     numbers.ok_or(FrameError::Malformed("FILE"))
+}
+
+/// Reads the payload of `TRAY`: its number, and how many bytes are on it.
+pub(super) fn read_tray(payload: &[u8]) -> Result<(u16, usize), FrameError> {
+    match *payload {
+        [low, high, _, _, l0, l1, l2, l3] => {
+            let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+            Ok((u16::from_le_bytes([low, high]), length))
+        }
+        _ => Err(FrameError::Malformed("TRAY")),
+    }
 }
 
 /// Reads the payload of `CREDIT`.

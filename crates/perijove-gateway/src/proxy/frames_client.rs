@@ -10,6 +10,7 @@ mod driver;
 mod link;
 mod outgoing;
 mod reading;
+mod shelf;
 mod state;
 pub(super) mod websocket;
 
@@ -19,7 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     Errand,
-    frames::{BodyLength, MOST_CARRIED, RequestStart},
+    frames::{BodyLength, RequestStart},
     headers::HostName,
     retry::Failure,
     upload::Upload,
@@ -43,7 +44,7 @@ pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Resp
         Failure::not_sent(fault.because(error))
     })?;
     if errand.upload.is_stream() && !errand.head.expects_continue() {
-        gather(&mut errand.upload).await?;
+        gather(&mut errand.upload, link.most_carried()).await?;
     }
     let (ticket, mut outgoing) = begin(errand, link, slot)?;
     let answer = std::future::poll_fn(|context| {
@@ -67,14 +68,14 @@ pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Resp
 /// Takes what has arrived of the body, so that it travels with the request. A piece comes after
 /// it was asked for, in the next turn of the client's connection; what does not come by then may
 /// not have arrived.
-async fn gather(upload: &mut Upload) -> Result<(), Failure> {
+async fn gather(upload: &mut Upload, most: usize) -> Result<(), Failure> {
     let mut before = None;
     std::future::poll_fn(|context| {
-        if let Err(error) = upload.gather(MOST_CARRIED, context) {
+        if let Err(error) = upload.gather(most, context) {
             return Poll::Ready(Err(Failure::last(error)));
         }
         let gathered = upload.gathered();
-        let is_enough = gathered >= MOST_CARRIED || !upload.is_stream();
+        let is_enough = gathered >= most || !upload.is_stream();
         if is_enough || before.replace(gathered) == Some(gathered) {
             return Poll::Ready(Ok(()));
         }
@@ -91,13 +92,12 @@ fn begin(
     slot: Slot,
 ) -> Result<(Ticket, Option<Outgoing>), Failure> {
     let first = errand.upload.take_first();
-    // A worker that does not read is sent heads only: bodies wait until it asks for them.
-    let most = if link.is_congested() { 0 } else { MOST_CARRIED };
-    let carried = first.slice(..first.len().min(most));
-    let rest = first.slice(carried.len()..);
+    let carried = link.carry(&first);
+    let carried_length = carried.len();
+    let rest = first.slice(carried_length..);
     let (body, is_last) = match errand.upload.length() {
         Some(0) => (BodyLength::None, true),
-        Some(length) => (BodyLength::Known(length), length == carried.len() as u64),
+        Some(length) => (BodyLength::Known(length), length == carried_length as u64),
         None => (BodyLength::Unknown, rest.is_empty() && !errand.upload.is_stream()),
     };
     let mut client = Text::new();
@@ -126,10 +126,10 @@ fn begin(
         // Who the client is stands in front of the fields; its id is looked for here.
         writer.field(b"x-request-id", start.request_id);
     };
-    let sent = link.begin(slot, errand.response_time(), &start, fields, (&carried, is_last));
+    let sent = link.begin(slot, errand.response_time(), &start, fields, (carried, is_last));
     let ticket = sent.map_err(refused)?;
     let outgoing = (!is_last).then(|| {
-        let left = errand.upload.length().map(|length| length - carried.len() as u64);
+        let left = errand.upload.length().map(|length| length - carried_length as u64);
         Outgoing::new(&ticket, rest, left)
     });
     Ok((ticket, outgoing))

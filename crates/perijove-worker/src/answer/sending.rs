@@ -6,9 +6,10 @@ use pyo3::prelude::*;
 
 use super::{Answer, BACKLOG, LONG, Stage, State, Unfinished};
 use crate::{
-    frames::{self, HEADER, Header, Kind, LARGEST},
+    frames::{self, HEADER, Header, Kind, LARGEST, TRAY},
     lock,
     serve::Unmet,
+    shelf::Tray,
 };
 
 impl Answer {
@@ -56,53 +57,96 @@ impl Answer {
         py.detach(|| self.server.wait(&self.exchange, || ready().then_some(())))
     }
 
-    /// Sends one frame. What of the body is left; `None` when there is no credit.
+    /// Sends one piece. What of the body is left; `None` when there is no credit.
     fn send_some<'a>(
         &self,
         py: Python<'_>,
         body: &'a [u8],
         is_last: bool,
     ) -> Result<Option<&'a [u8]>, Unfinished> {
-        let mut state = lock(&self.state);
+        if body.len() < LONG {
+            return self.send_frame(body, is_last);
+        }
+        let shelf = self.exchange.connection().shelf();
+        match shelf.and_then(|shelf| shelf.take(body.len().min(TRAY))) {
+            Some(tray) => self.send_on(tray, body, is_last),
+            // The system copies it from where it lies, which takes a while.
+            None => py.detach(|| self.send_frame(body, is_last)),
+        }
+    }
+
+    /// Takes from the credit for at most `most` bytes of a body. How many bytes of it go now, and
+    /// whether the answer ends with them.
+    fn begin_piece(
+        &self,
+        state: &mut State,
+        most: usize,
+        (body, is_last): (usize, bool),
+    ) -> Result<Option<(usize, bool)>, Unfinished> {
         // An application may keep `write`. By then the id may be another request's.
         if state.stage == Stage::Ended {
             return Err(Unfinished::Ended);
         }
-        let is_first = state.stage == Stage::Started;
-        let room = if is_first { frames::room_beside(&state.head.fields) } else { LARGEST };
-        let count = self.exchange.spend(body.len().min(room));
-        if count == 0 && !body.is_empty() {
+        let count = self.exchange.spend(body.min(most));
+        if count == 0 && body > 0 {
             return Ok(None);
         }
-        let (now, after) = body.split_at_checked(count).unwrap_or((body, b""));
-        let is_last = is_last && after.is_empty();
         if let Some(left) = &mut state.left {
             *left = left.saturating_sub(count as u64);
         }
-        if is_first || is_last || count > 0 {
-            let long = self.write(&mut state, is_first, is_last, now);
-            state.stage = if is_last { Stage::Ended } else { Stage::Sent };
-            drop(state);
-            if let Some(head) = long {
-                py.detach(|| {
-                    if self.exchange.connection().send(&head, now) {
-                        self.server.interrupt();
-                    }
-                });
+        Ok(Some((count, is_last && count == body)))
+    }
+
+    /// Sends a piece of a long body by way of the shelf.
+    fn send_on<'a>(
+        &self,
+        mut tray: Tray,
+        body: &'a [u8],
+        is_last: bool,
+    ) -> Result<Option<&'a [u8]>, Unfinished> {
+        let mut state = lock(&self.state);
+        let begun = self.begin_piece(&mut state, TRAY, (body.len(), is_last))?;
+        let Some((count, is_last)) = begun else { return Ok(None) };
+        let (now, after) = body.split_at_checked(count).unwrap_or((body, b""));
+        tray.fill(now);
+        let (id, head) = (self.exchange.id(), &state.head);
+        let is_first = state.stage == Stage::Started;
+        let position = self.exchange.connection().put(|outgoing| {
+            if is_first {
+                frames::write_response(outgoing.buffer(), id, false, head.status, &head.fields, 0);
             }
+            let position = outgoing.position();
+            let (number, length) = tray.hand_over();
+            outgoing.frame(Kind::TrayOut, is_last, id, &frames::tray(number, length));
+            position
+        });
+        state.last_frame = Some(position);
+        state.stage = if is_last { Stage::Ended } else { Stage::Sent };
+        Ok(Some(after))
+    }
+
+    /// Sends a piece in a frame.
+    fn send_frame<'a>(
+        &self,
+        body: &'a [u8],
+        is_last: bool,
+    ) -> Result<Option<&'a [u8]>, Unfinished> {
+        let mut state = lock(&self.state);
+        let is_first = state.stage == Stage::Started;
+        let room = if is_first { frames::room_beside(&state.head.fields) } else { LARGEST };
+        let begun = self.begin_piece(&mut state, room, (body.len(), is_last))?;
+        let Some((count, is_last)) = begun else { return Ok(None) };
+        let (now, after) = body.split_at_checked(count).unwrap_or((body, b""));
+        if is_first || is_last || count > 0 {
+            self.write(&mut state, is_first, is_last, now);
+            state.stage = if is_last { Stage::Ended } else { Stage::Sent };
         }
         Ok(Some(after))
     }
 
-    /// Writes a frame. When its body is long, only the frame's head is made, to be sent with the
-    /// body from where that lies.
-    fn write(
-        &self,
-        state: &mut State,
-        is_first: bool,
-        is_last: bool,
-        body: &[u8],
-    ) -> Option<Vec<u8>> {
+    /// Writes a frame, with the body from where that lies when it is long. The state is held until
+    /// then, so that no other frame of this answer comes in between.
+    fn write(&self, state: &mut State, is_first: bool, is_last: bool, body: &[u8]) {
         let id = self.exchange.id();
         let (status, fields) = (state.head.status, &state.head.fields);
         let write_head = |buffer: &mut Vec<u8>| {
@@ -117,7 +161,10 @@ impl Answer {
             let mut head = Vec::with_capacity(HEADER + 8 + fields.len());
             write_head(&mut head);
             state.last_frame = None;
-            return Some(head);
+            if self.exchange.connection().send(&head, body) {
+                self.server.interrupt();
+            }
+            return;
         }
         let last_frame = state.last_frame;
         let position = self.exchange.connection().put(|outgoing| {
@@ -132,7 +179,6 @@ impl Answer {
             position
         });
         state.last_frame = Some(position);
-        None
     }
 
     /// Sends a piece of a file as the whole body, through its descriptor.

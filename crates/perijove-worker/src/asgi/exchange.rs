@@ -61,7 +61,7 @@ impl Exchange {
         request: &Request,
         is_last: bool,
     ) -> Self {
-        let first = Piece { bytes: request.body_start().to_vec(), start: 0 };
+        let first = Piece::new(request.body_start().to_vec());
         let upload = Upload::new(request.body, first, is_last);
         let state = State {
             is_gone: upload.is_cut_off(is_last),

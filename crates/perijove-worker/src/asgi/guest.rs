@@ -12,6 +12,7 @@ use super::{link::Link, shared::Shared, websocket::Websocket};
 use crate::{
     claims::Claims,
     connection::{Connection, Incoming, receive_greeting},
+    forked,
     frames::{self, Kind, Request},
     lock,
 };
@@ -85,7 +86,8 @@ impl Guest {
         let Some(Arrival { socket, incoming, .. }) = this.leave(py)? else { return Ok(()) };
         match caller {
             Caller::Gateway(claims) => {
-                Link::open(py, &this.shared, Connection::new(socket, claims), incoming)
+                let connection = Connection::new(forked::Kept::new(socket), claims, None);
+                Link::open(py, &this.shared, connection, incoming)
             }
             Caller::Websocket(request) => Websocket::open(py, &this.shared, socket, &request),
         }

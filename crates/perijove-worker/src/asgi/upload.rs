@@ -56,7 +56,7 @@ impl Upload {
         let length = bytes.len() as u64;
         self.asked = self.asked.saturating_sub(length);
         if length > 0 {
-            self.arrived.push_back(Piece { bytes, start: 0 });
+            self.arrived.push_back(Piece::new(bytes));
         }
         match &mut self.missing {
             Some(missing) => {
@@ -101,7 +101,7 @@ mod tests {
     use crate::frames::BodyLength;
 
     fn upload(body: BodyLength, first: &[u8], is_last: bool) -> Upload {
-        Upload::new(body, Piece { bytes: first.to_vec(), start: 0 }, is_last)
+        Upload::new(body, Piece::new(first.to_vec()), is_last)
     }
 
     /// What the application is given: the bytes, and whether more is to come.

@@ -76,7 +76,7 @@ fn sending() -> (Connection, UnixStream) {
     ours.set_nonblocking(true).unwrap();
     let claims = memfd_create("claims", MemfdFlags::CLOEXEC).unwrap();
     rustix::fs::ftruncate(&claims, frames::IDS as u64).unwrap();
-    (Connection::new(ours.into(), Claims::map(&claims).unwrap()), theirs)
+    (Connection::new(Kept::new(ours.into()), Claims::map(&claims).unwrap(), None), theirs)
 }
 
 #[test]

@@ -29,7 +29,8 @@ fn check_written(name: &str, write: impl FnOnce(&mut Vec<u8>)) {
 
 #[test]
 fn what_the_worker_writes_is_what_the_gateway_reads() {
-    check_written("ready", |to| write(to, Kind::Ready, false, 0, &ready(4, 0)));
+    check_written("ready", |to| write(to, Kind::Ready, false, 0, &ready(4, TAKES_TRAYS)));
+    check_written("ready-without-flags", |to| write(to, Kind::Ready, false, 0, &ready(4, 0)));
     check_written("ready-asgi", |to| write(to, Kind::Ready, false, 0, &ready(1000, IS_ASGI)));
     check_written("entered", |to| write(to, Kind::Entered, false, 0, b""));
     check_written("response", |to| {
@@ -52,6 +53,7 @@ fn what_the_worker_writes_is_what_the_gateway_reads() {
     check_written("credit-for-request", |to| {
         write(to, Kind::CreditOut, false, 3, &262_144_u32.to_le_bytes());
     });
+    check_written("tray", |to| write(to, Kind::TrayOut, true, 12, &tray(2, TRAY)));
     check_written("reset", |to| write(to, Kind::Reset, true, 3, b"cancelled"));
 }
 

@@ -6,8 +6,10 @@ use super::Pending;
 use crate::{
     claims::Claims,
     connection::{Connection, Incoming, receive_greeting},
-    exchange::Exchange,
+    exchange::{Exchange, Piece},
+    forked::Kept,
     frames::{self, BodyLength, FrameError, Header, Kind, Request},
+    shelf::{Shelf, Tray},
 };
 
 /// Reads of one connection before the others have their turn.
@@ -16,19 +18,19 @@ const READS: usize = 16;
 /// A connection that has yet to say `HELLO`.
 #[derive(Debug)]
 pub(super) struct Guest {
-    pub(super) socket: OwnedFd,
+    pub(super) socket: Kept,
     pub(super) since: Instant,
     incoming: Incoming,
     claims: Option<OwnedFd>,
 }
 
 impl Guest {
-    pub(super) fn new(socket: OwnedFd, since: Instant) -> Self {
+    pub(super) fn new(socket: Kept, since: Instant) -> Self {
         Self { socket, since, incoming: Incoming::new(), claims: None }
     }
 
     /// Reads what has come. The claims, once the greeting is complete and right.
-    pub(super) fn hear(&mut self, secret: &Secret) -> Result<Option<Claims>, &'static str> {
+    pub(super) fn hear(&mut self, secret: &Secret) -> Result<Option<Shared>, &'static str> {
         let mut bytes = [0; 4096];
         let (count, descriptor) = match receive_greeting(&self.socket, &mut bytes) {
             Ok((0, _)) => return Err("it ended without a greeting"),
@@ -51,17 +53,27 @@ impl Guest {
             return Err("its secret is wrong");
         }
         let file = self.claims.take().ok_or("it brought no claims")?;
-        Claims::map(&file).map(Some).map_err(|_| "its claims could not be mapped")
+        let claims = Claims::map(&file).map_err(|_| "its claims could not be mapped")?;
+        let shelf = Shelf::map(&file).map_err(|_| "its shelf could not be mapped")?;
+        Ok(Some(Shared { claims, shelf }))
     }
 
     /// Answers the greeting.
-    pub(super) fn welcome(self, claims: Claims, threads: u16) -> Link {
-        let connection = Arc::new(Connection::new(self.socket, claims));
-        connection
-            .put(|outgoing| outgoing.frame(Kind::Ready, false, 0, &frames::ready(threads, 0)));
+    pub(super) fn welcome(self, shared: Shared, threads: u16) -> Link {
+        let Shared { claims, shelf } = shared;
+        let connection = Arc::new(Connection::new(self.socket, claims, shelf));
+        let ready = frames::ready(threads, frames::TAKES_TRAYS);
+        connection.put(|outgoing| outgoing.frame(Kind::Ready, false, 0, &ready));
         connection.flush();
         Link { connection, incoming: self.incoming, exchanges: Vec::new() }
     }
+}
+
+/// What a gateway brings with its greeting.
+#[derive(Debug)]
+pub(super) struct Shared {
+    claims: Claims,
+    shelf: Option<Shelf>,
 }
 
 /// What a gateway must know to be let in.
@@ -121,6 +133,12 @@ impl Link {
                     *place = Some(pending.exchange.clone());
                 }
                 arrived.push(pending);
+            } else if header.kind == Kind::TrayIn {
+                // Taken up even if nobody wants it, so that the tray is free again.
+                let piece = Piece::on(take_up(&self.connection, &payload)?);
+                if let Some(Some(exchange)) = self.exchanges.get(slot) {
+                    arrived.extend(exchange.push(piece, header.is_last));
+                }
             } else if let Some(Some(exchange)) = self.exchanges.get(slot) {
                 arrived.extend(go_on(exchange, header, payload)?);
             }
@@ -159,6 +177,12 @@ fn begin(
     Ok(Pending { exchange: Arc::new(exchange), request, is_claimed: false })
 }
 
+fn take_up(connection: &Connection, payload: &[u8]) -> Result<Tray, FrameError> {
+    let (number, length) = frames::read_tray(payload)?;
+    let tray = connection.shelf().and_then(|shelf| shelf.take_up(number, length));
+    tray.ok_or(FrameError::Malformed("a tray with nothing on it"))
+}
+
 /// Takes a frame of a request that is known. The request, when it waited for that.
 fn go_on(
     exchange: &Exchange,
@@ -166,7 +190,7 @@ fn go_on(
     payload: Cow<'_, [u8]>,
 ) -> Result<Option<Pending>, FrameError> {
     match header.kind {
-        Kind::BodyIn => Ok(exchange.push(payload.into_owned(), header.is_last)),
+        Kind::BodyIn => Ok(exchange.push(Piece::new(payload.into_owned()), header.is_last)),
         Kind::CreditIn => {
             exchange.grant(frames::read_credit(&payload)?);
             Ok(None)

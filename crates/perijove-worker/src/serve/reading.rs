@@ -1,10 +1,9 @@
 //! The receiving side of all connections, which only the leading thread touches.
 
 use std::{
-    io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use rustix::{
@@ -12,80 +11,55 @@ use rustix::{
     io::Errno,
 };
 
-use super::{
-    Pending, Server,
-    link::{Guest, Link, Secret},
-};
-use crate::{connection::Connection, lock, platform};
+use super::{Pending, Server, link::Link};
+use crate::{connection::Connection, lock};
 
-/// Connections that have not said `HELLO`, and how long they may take.
-const GUESTS: usize = 64;
-const GREETING_TIME: Duration = Duration::from_secs(5);
-
-/// Listener, connections, and those that have yet to say who they are.
+/// The connections, and what interrupts the wait for them.
 #[derive(Debug)]
 pub(super) struct Reading {
-    listener: Option<OwnedFd>,
     woken: OwnedFd,
-    secret: Secret,
-    threads: u16,
-    guests: Vec<Guest>,
     links: Vec<Link>,
 }
 
 /// What a look at all descriptors found.
 struct Ready {
     woken: bool,
-    listener: bool,
-    guests: Vec<bool>,
     links: Vec<PollFlags>,
 }
 
 impl Reading {
-    pub(super) fn new(
-        listener: OwnedFd,
-        woken: OwnedFd,
-        secret: Secret,
-        threads: u16,
-    ) -> io::Result<Self> {
-        rustix::io::ioctl_fionbio(&listener, true)?;
-        rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::CLOEXEC)?;
-        let listener = Some(listener);
-        Ok(Self { listener, woken, secret, threads, guests: Vec::new(), links: Vec::new() })
+    pub(super) fn new(woken: OwnedFd) -> Self {
+        Self { woken, links: Vec::new() }
     }
 
     /// Waits for something to come, reads it, and gives the requests among it.
     pub(super) fn turn(&mut self, server: &Server, within: Duration) -> Vec<Pending> {
-        if server.is_draining() {
-            self.listener = None;
-        }
-        let within = if self.guests.is_empty() { within } else { within.min(GREETING_TIME) };
         let Some(ready) = self.poll(within) else { return Vec::new() };
-        if ready.woken {
-            self.drain_pipe();
-        }
         let mut arrived = Vec::new();
         self.read_links(server, &ready.links, &mut arrived);
-        self.greet(server, &ready.guests);
-        if ready.listener {
-            self.accept();
+        if ready.woken {
+            self.drain_pipe();
+            self.take_newcomers(server);
         }
         arrived
     }
 
+    /// Takes in those whom the door has greeted.
+    fn take_newcomers(&mut self, server: &Server) {
+        let newcomers = std::mem::take(&mut *lock(&server.newcomers));
+        if !newcomers.is_empty() {
+            self.links.extend(newcomers);
+            self.publish(server);
+        }
+    }
+
     fn poll(&self, within: Duration) -> Option<Ready> {
-        let mut watched = Vec::with_capacity(2 + self.links.len() + self.guests.len());
+        let mut watched = Vec::with_capacity(1 + self.links.len());
         watched.push(PollFd::new(&self.woken, PollFlags::IN));
         for link in &self.links {
             let room =
                 if link.connection.is_blocked() { PollFlags::OUT } else { PollFlags::empty() };
             watched.push(PollFd::from_borrowed_fd(link.connection.as_fd(), PollFlags::IN | room));
-        }
-        for guest in &self.guests {
-            watched.push(PollFd::new(&guest.socket, PollFlags::IN));
-        }
-        if let Some(listener) = &self.listener {
-            watched.push(PollFd::new(listener, PollFlags::IN));
         }
         let limit = Timespec::try_from(within).ok();
         match poll(&mut watched, limit.as_ref()) {
@@ -99,11 +73,7 @@ impl Reading {
         }
         let mut found = watched.iter().map(PollFd::revents);
         let woken = found.next().is_some_and(|events| !events.is_empty());
-        let links = found.by_ref().take(self.links.len()).collect();
-        let guests =
-            found.by_ref().take(self.guests.len()).map(|events| !events.is_empty()).collect();
-        let listener = found.next().is_some_and(|events| !events.is_empty());
-        Some(Ready { woken, listener, guests, links })
+        Some(Ready { woken, links: found.collect() })
     }
 
     fn drain_pipe(&self) {
@@ -135,44 +105,4 @@ impl Reading {
             self.links.iter().map(|link| link.connection.clone()).collect();
         *lock(&server.connections) = connections;
     }
-
-    /// Hears who the new connections are.
-    fn greet(&mut self, server: &Server, ready: &[bool]) {
-        if self.guests.is_empty() {
-            return;
-        }
-        let guests = std::mem::take(&mut self.guests);
-        let count = self.links.len();
-        let ready = ready.iter().copied().chain(std::iter::repeat(false));
-        for (mut guest, is_ready) in guests.into_iter().zip(ready) {
-            if !is_ready {
-                if guest.since.elapsed() < GREETING_TIME {
-                    self.guests.push(guest);
-                }
-                continue;
-            }
-            match guest.hear(&self.secret) {
-                Ok(None) => self.guests.push(guest),
-                Ok(Some(claims)) => self.links.push(guest.welcome(claims, self.threads)),
-                Err(reason) => complain(reason),
-            }
-        }
-        if self.links.len() != count {
-            self.publish(server);
-        }
-    }
-
-    fn accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        while let Ok(socket) = platform::accept(listener) {
-            if self.guests.len() < GUESTS {
-                self.guests.push(Guest::new(socket, Instant::now()));
-            }
-        }
-    }
-}
-
-#[expect(clippy::print_stderr, reason = "a worker's log is its standard error")]
-fn complain(reason: &str) {
-    eprintln!("perijove: a connection to the worker was refused: {reason}");
 }

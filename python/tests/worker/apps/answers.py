@@ -1,5 +1,6 @@
 """Answers of every kind."""
 
+import contextlib
 import io
 import os
 import sys
@@ -263,6 +264,23 @@ def stream(environ, start_response):
             CLOSED.append("stream")
 
     return pieces()
+
+
+@view("/written-beside")
+def written_beside(_environ, start_response):
+    """Another thread writes long pieces, just when the answer ends."""
+    write = plain(start_response)
+    begun = threading.Event()
+
+    def go_on():
+        with contextlib.suppress(OSError, RuntimeError):
+            while True:
+                begun.set()
+                write(b"x" * 40_000)
+
+    threading.Thread(target=go_on).start()
+    begun.wait()
+    return []
 
 
 @view("/gate")

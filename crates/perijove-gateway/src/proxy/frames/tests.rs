@@ -3,9 +3,9 @@ use std::{fs, path::PathBuf};
 use proptest::prelude::*;
 
 use super::{
-    BodyLength, FrameError, HEADER, Header, Kind, LARGEST, RequestStart, RequestWriter,
-    read_credit, read_file, read_ready, read_response, write_body, write_cancel, write_credit,
-    write_hello, write_open,
+    BodyLength, FrameError, HEADER, Header, Kind, LARGEST, Ready, RequestStart, RequestWriter,
+    read_credit, read_file, read_ready, read_response, read_tray, write_body, write_cancel,
+    write_credit, write_hello, write_open, write_tray,
 };
 
 /// The bytes of a golden frame.
@@ -78,6 +78,7 @@ fn what_the_gateway_writes_is_what_workers_read() {
         out.extend(write_open("secret", &request[HEADER..]).unwrap());
     });
     check_written("cancel", |out| write_cancel(out, 3));
+    check_written("tray-for-request", |out| write_tray(out, 3, true, 31, 102_400));
 }
 
 /// Header and payload of a golden frame of a worker.
@@ -95,8 +96,10 @@ fn what_workers_write_is_read() {
         assert_eq!((header.kind, header.is_last, header.id), (kind, is_last, id), "{name}");
         payload
     };
-    assert_eq!(read_ready(&check("ready", Kind::Ready, false, 0)), Ok(4));
-    assert_eq!(read_ready(&check("ready-asgi", Kind::Ready, false, 0)), Ok(1000));
+    let ready = |threads, takes_trays| Ok(Ready { threads, takes_trays });
+    assert_eq!(read_ready(&check("ready", Kind::Ready, false, 0)), ready(4, true));
+    assert_eq!(read_ready(&check("ready-without-flags", Kind::Ready, false, 0)), ready(4, false));
+    assert_eq!(read_ready(&check("ready-asgi", Kind::Ready, false, 0)), ready(1000, false));
     assert_eq!(check("entered", Kind::Entered, false, 0), b"");
     let payload = check("response", Kind::Response, true, 7);
     assert_eq!(read_response(&payload), Some((200, 46)));
@@ -108,6 +111,7 @@ fn what_workers_write_is_read() {
     assert_eq!(check("body-last", Kind::Body, true, 4095), b"");
     assert_eq!(read_file(&check("file", Kind::File, true, 12)), Ok((4096, 10 << 20)));
     assert_eq!(read_credit(&check("credit-for-request", Kind::Credit, false, 3)), Ok(262_144));
+    assert_eq!(read_tray(&check("tray", Kind::Tray, true, 12)), Ok((2, 131_072)));
     assert_eq!(check("reset", Kind::Reset, true, 3), b"cancelled");
 }
 
@@ -121,6 +125,7 @@ fn what_is_no_frame_of_a_worker_is_refused() {
     assert_eq!(read_ready(&[2, 1, 0]), Err(FrameError::WrongVersion(2)));
     assert_eq!(read_ready(&[1, 1]), Err(FrameError::Malformed("READY")));
     assert_eq!(read_file(&[0; 15]), Err(FrameError::Malformed("FILE")));
+    assert_eq!(read_tray(&[0; 7]), Err(FrameError::Malformed("TRAY")));
     assert_eq!(read_credit(&[0; 5]), Err(FrameError::Malformed("CREDIT")));
     assert_eq!(read_response(&[0; 7]), None);
 }
@@ -144,6 +149,7 @@ proptest! {
         let _ready = read_ready(&bytes);
         let _response = read_response(&bytes);
         let _file = read_file(&bytes);
+        let _tray = read_tray(&bytes);
         let _credit = read_credit(&bytes);
     }
 }

@@ -61,6 +61,11 @@ fn stream(
             (Some(Piece::File(file)), true) if length.is_none_or(|named| named == file.length) => {
                 return Body::File(file);
             }
+            (Some(Piece::Bytes(bytes)), true)
+                if length.is_none_or(|named| named == bytes.len() as u64) =>
+            {
+                return Body::Full(bytes);
+            }
             (piece, _) => piece,
         }
     } else {

@@ -10,10 +10,6 @@ use std::{
 
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-#[cfg(target_os = "linux")]
-use crate::linux::memory_file;
-#[cfg(not(target_os = "linux"))]
-use crate::portable::memory_file;
 use crate::proxy::frames::IDS;
 
 const WAITING: u8 = 0;
@@ -32,16 +28,15 @@ unsafe impl Send for Claims {}
 unsafe impl Sync for Claims {}
 
 impl Claims {
-    /// New claims, and the file that makes them known to the worker.
-    pub(super) fn new() -> io::Result<(Self, OwnedFd)> {
-        let file = memory_file(IDS as u64)?;
+    /// Maps the beginning of the file that is shared with the worker.
+    pub(super) fn map(file: &OwnedFd) -> io::Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         #[expect(unsafe_code, reason = "memory shared between processes has no safe interface")]
         // SAFETY: a new mapping, which nothing else in this process refers to. The file cannot
         // shrink below it.
-        let start = unsafe { mmap(ptr::null_mut(), IDS, protection, MapFlags::SHARED, &file, 0) }?;
+        let start = unsafe { mmap(ptr::null_mut(), IDS, protection, MapFlags::SHARED, file, 0) }?;
         let first = NonNull::new(start.cast()).ok_or(io::ErrorKind::InvalidData)?;
-        Ok((Self { first }, file))
+        Ok(Self { first })
     }
 
     /// Says that a request waits.
@@ -90,10 +85,11 @@ impl Drop for Claims {
 #[cfg(test)]
 mod tests {
     use super::Claims;
+    use crate::proxy::frames_client::shelf::shared_file;
 
     #[test]
     fn a_claim_is_recalled_once_and_only_before_it_is_entered() {
-        let (claims, _file) = Claims::new().unwrap();
+        let claims = Claims::map(&shared_file().unwrap()).unwrap();
         claims.wait(4095);
         assert!(claims.is_waiting(4095));
         assert!(claims.recall(4095));

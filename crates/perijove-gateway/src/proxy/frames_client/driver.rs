@@ -27,7 +27,7 @@ use crate::{
     proxy::{
         Protocol,
         dial::dial,
-        frames::{self, FrameError},
+        frames::{self, FrameError, Ready},
         upstreams::Member,
     },
     stream::Socket,
@@ -35,6 +35,8 @@ use crate::{
 
 /// How often waiting requests are looked after, while there are any.
 const TICK: Duration = Duration::from_millis(5);
+/// After so long without requests, memory is given back.
+const REST: Duration = Duration::from_secs(5);
 /// Reads before others have their turn.
 const READS: usize = 8;
 /// A buffer that grew beyond this is given back when it is empty.
@@ -91,11 +93,11 @@ async fn run(link: &Link, claims: OwnedFd) -> Result<(), LinkError> {
     let time = member.owner().map_or(OPEN_TIME, |set| set.settings().connect_time);
     let opening = async {
         let socket = open(member, time, claims).await.map_err(LinkError::Open)?;
-        let mut reading = Reading::new();
-        let threads =
+        let mut reading = Reading::new(link.shelf().clone());
+        let ready =
             std::future::poll_fn(|context| poll_ready(link, &socket, &mut reading, context));
-        let threads = threads.await?;
-        Ok((socket, reading, threads))
+        let ready = ready.await?;
+        Ok((socket, reading, ready))
     };
     let opened: Result<_, LinkError> = tokio::select! {
         opened = timeout(time, opening) => opened.unwrap_or(Err(LinkError::Late)),
@@ -103,8 +105,9 @@ async fn run(link: &Link, claims: OwnedFd) -> Result<(), LinkError> {
         // A worker that is stuck takes no connection: what waits for it goes elsewhere.
         never = tick(link) => match never {},
     };
-    let (socket, reading, threads) = opened?;
-    member.set_width(usize::from(threads));
+    let (socket, reading, ready) = opened?;
+    link.state().takes_trays = ready.takes_trays;
+    member.set_width(usize::from(ready.threads));
     member.wake();
     let mut driver = Driver {
         link,
@@ -113,7 +116,7 @@ async fn run(link: &Link, claims: OwnedFd) -> Result<(), LinkError> {
         writing: Vec::new(),
         written: 0,
         timer: Box::pin(sleep(TICK)),
-        is_ticking: false,
+        clock: Clock::Still,
     };
     let mut leaving = std::pin::pin!(member.leaving().cancelled());
     let mut failed = std::pin::pin!(member.failed().cancelled());
@@ -170,10 +173,10 @@ fn poll_ready(
     socket: &Socket,
     reading: &mut Reading,
     context: &mut Context<'_>,
-) -> Poll<Result<u16, LinkError>> {
+) -> Poll<Result<Ready, LinkError>> {
     loop {
-        if let Some(threads) = reading.threads {
-            return Poll::Ready(Ok(threads));
+        if let Some(ready) = reading.ready {
+            return Poll::Ready(Ok(ready));
         }
         if ready!(reading.poll_fill(socket, context))? == 0 {
             return Poll::Ready(Err(LinkError::Ended));
@@ -190,7 +193,18 @@ struct Driver<'l> {
     writing: Vec<u8>,
     written: usize,
     timer: Pin<Box<Sleep>>,
-    is_ticking: bool,
+    clock: Clock,
+}
+
+/// What the timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// Nothing is under way.
+    Still,
+    /// Requests are looked after.
+    Ticking,
+    /// Nothing is under way, and if that stays so, the shelf's memory is given back.
+    Clearing,
 }
 
 impl Driver<'_> {
@@ -256,21 +270,28 @@ impl Driver<'_> {
 
     /// The clock stands still while nothing is under way.
     fn poll_tick(&mut self, context: &mut Context<'_>, is_idle: bool) {
-        if !self.is_ticking {
-            if is_idle {
-                return;
-            }
-            self.is_ticking = true;
-            self.timer.as_mut().reset(Instant::now() + TICK);
+        if self.clock != Clock::Ticking && !is_idle {
+            self.set_clock(Clock::Ticking, TICK);
         }
-        while self.timer.as_mut().poll(context).is_ready() {
-            if is_idle {
-                self.is_ticking = false;
-                return;
+        while self.clock != Clock::Still && self.timer.as_mut().poll(context).is_ready() {
+            let shelf = self.link.shelf();
+            match self.clock {
+                _ if !is_idle => {
+                    self.link.tick(Instant::now());
+                    self.set_clock(Clock::Ticking, TICK);
+                }
+                Clock::Ticking if shelf.is_used() => self.set_clock(Clock::Clearing, REST),
+                Clock::Clearing => {
+                    shelf.clear();
+                    self.clock = Clock::Still;
+                }
+                _ => self.clock = Clock::Still,
             }
-            let now = Instant::now();
-            self.link.tick(now);
-            self.timer.as_mut().reset(now + TICK);
         }
+    }
+
+    fn set_clock(&mut self, clock: Clock, time: Duration) {
+        self.clock = clock;
+        self.timer.as_mut().reset(Instant::now() + time);
     }
 }

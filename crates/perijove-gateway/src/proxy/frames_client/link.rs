@@ -14,15 +14,19 @@ use tokio::time::Instant;
 use super::{
     claims::Claims,
     driver,
+    shelf::{Shelf, Tray, shared_file},
     state::{Answer, Ending, Piece, State},
 };
 use crate::proxy::{
-    frames::{RequestStart, RequestWriter},
+    frames::{self, MOST_CARRIED, RequestStart, RequestWriter, TRAY},
     upstreams::{Member, Slot},
 };
 
 /// A request that waited this long goes to another worker that is idle.
 const RECALL_AFTER: Duration = Duration::from_millis(5);
+
+/// A piece of a body that is shorter goes through the socket.
+const LONG: usize = 16 << 10;
 
 /// More than this waits to be written only if the worker does not read.
 const CONGESTED: usize = 1 << 20;
@@ -33,10 +37,19 @@ thread_local! {
     static LINKS: RefCell<Vec<Arc<Link>>> = const { RefCell::new(Vec::new()) };
 }
 
+/// The beginning of a body that travels with its request.
+#[derive(Debug)]
+pub(super) enum Carried<'a> {
+    /// At most [`MOST_CARRIED`] bytes.
+    Inline(&'a [u8]),
+    OnTray(Tray),
+}
+
 #[derive(Debug)]
 pub(super) struct Link {
     member: Arc<Member>,
     claims: Claims,
+    shelf: Arc<Shelf>,
     /// Used by tasks of one thread only, so that the lock is always free; it is there because
     /// futures must be `Send`.
     state: Mutex<State>,
@@ -61,8 +74,10 @@ impl Link {
             {
                 return Ok(link.clone());
             }
-            let (claims, file) = Claims::new()?;
-            let link = Arc::new(Self { member: member.clone(), claims, state: Mutex::default() });
+            let file = shared_file()?;
+            let (claims, shelf) = (Claims::map(&file)?, Arc::new(Shelf::map(&file)?));
+            let (member, state) = (member.clone(), Mutex::default());
+            let link = Arc::new(Self { member, claims, shelf, state });
             links.push(link.clone());
             // Ends with the connection, when the upstream leaves, or with the thread's runtime.
             drop(tokio::spawn(driver::drive(link.clone(), file)));
@@ -78,9 +93,30 @@ impl Link {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether much waits to be written: the worker does not read.
-    pub(super) fn is_congested(&self) -> bool {
-        self.state().out.len() > CONGESTED
+    pub(super) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    /// How much of a body can travel with its request.
+    pub(super) fn most_carried(&self) -> usize {
+        if self.state().takes_trays { TRAY } else { MOST_CARRIED }
+    }
+
+    /// The beginning of a body, as far as it can travel with its request.
+    pub(super) fn carry<'a>(&self, bytes: &'a [u8]) -> Carried<'a> {
+        if let Some(tray) = self.lay(bytes.get(..TRAY).unwrap_or(bytes)) {
+            return Carried::OnTray(tray);
+        }
+        // A worker that does not read is sent heads only: bodies wait until it asks for them.
+        let is_congested = self.state().out.len() > CONGESTED;
+        let most = if is_congested { 0 } else { MOST_CARRIED };
+        Carried::Inline(bytes.get(..most).unwrap_or(bytes))
+    }
+
+    /// Lays a long piece of a body on a tray for the worker, if it takes any.
+    pub(super) fn lay(&self, bytes: &[u8]) -> Option<Tray> {
+        let is_worth_it = bytes.len() >= LONG && self.state().takes_trays;
+        if is_worth_it { self.shelf.lay(bytes) } else { None }
     }
 
     /// Puts a `REQUEST` in line.
@@ -90,9 +126,8 @@ impl Link {
         time: Duration,
         start: &RequestStart<'_>,
         fields: impl FnOnce(&mut RequestWriter<'_>),
-        carried: (&[u8], bool),
+        (carried, is_last): (Carried<'_>, bool),
     ) -> Result<Ticket, Refused> {
-        let (carried, is_last) = carried;
         let mut state = self.state();
         if state.is_closed {
             return Err(Refused::Closed);
@@ -101,9 +136,17 @@ impl Link {
         self.claims.wait(id);
         let mut writer = RequestWriter::new(&mut state.out, id, start);
         fields(&mut writer);
-        if !writer.finish(carried, is_last) {
+        let (inline, tray) = match carried {
+            Carried::Inline(bytes) => (bytes, None),
+            Carried::OnTray(tray) => (&b""[..], Some(tray)),
+        };
+        if !writer.finish(inline, is_last && tray.is_none()) {
             state.free(id);
             return Err(Refused::TooLong);
+        }
+        if let Some(tray) = tray {
+            let (number, length) = tray.hand_over();
+            frames::write_tray(&mut state.out, id, is_last, number, length);
         }
         state.wake_driver();
         drop(state);
@@ -162,6 +205,15 @@ pub(super) struct Ticket {
     link: Arc<Link>,
     id: u16,
     slot: Option<Slot>,
+}
+
+impl Carried<'_> {
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::OnTray(tray) => tray.as_ref().len(),
+        }
+    }
 }
 
 impl Ticket {

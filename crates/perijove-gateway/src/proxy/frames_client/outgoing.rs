@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::{
     Ends, Upload,
     link::{Link, Ticket},
+    shelf::Tray,
 };
 use crate::{
     BodyError,
-    proxy::frames::{self, MOST_CARRIED},
+    proxy::frames::{self, MOST_CARRIED, TRAY},
 };
 
 /// A body that is being sent. It must not outlive its ticket.
@@ -111,7 +112,10 @@ impl Outgoing {
     }
 
     fn send(&mut self, credit: u64) -> Result<(), BodyError> {
-        let most = usize::try_from(credit).unwrap_or(usize::MAX).min(MOST_CARRIED);
+        let credit = usize::try_from(credit).unwrap_or(usize::MAX);
+        let on_tray = self.piece.len().min(credit).min(TRAY);
+        let tray = self.link.lay(self.piece.get(..on_tray).unwrap_or_default());
+        let most = if tray.is_some() { on_tray } else { credit.min(MOST_CARRIED) };
         let bytes = self.piece.split_to(self.piece.len().min(most));
         let size = bytes.remaining() as u64;
         if let Some(left) = &mut self.left {
@@ -119,7 +123,12 @@ impl Outgoing {
         }
         self.is_over = self.left == Some(0);
         let mut state = self.link.state();
-        frames::write_body(&mut state.out, self.id, self.is_over, &bytes);
+        match tray.map(Tray::hand_over) {
+            Some((number, length)) => {
+                frames::write_tray(&mut state.out, self.id, self.is_over, number, length);
+            }
+            None => frames::write_body(&mut state.out, self.id, self.is_over, &bytes),
+        }
         if let Some(entry) = state.entry(self.id) {
             entry.credit -= size;
             entry.is_sent |= self.is_over;

@@ -13,7 +13,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use rustix::fs::{FileType, fstat};
 use tokio::io::Interest;
 
-use super::state::{Answer, State};
+use super::{
+    shelf::Shelf,
+    state::{Answer, State},
+};
 #[cfg(target_os = "linux")]
 use crate::linux::receive;
 #[cfg(not(target_os = "linux"))]
@@ -21,8 +24,8 @@ use crate::portable::receive;
 use crate::{
     FileBody,
     proxy::frames::{
-        FrameError, HEADER, Header, Kind, RESPONSE_START, read_credit, read_file, read_ready,
-        read_response,
+        FrameError, HEADER, Header, Kind, RESPONSE_START, Ready, read_credit, read_file,
+        read_ready, read_response, read_tray,
     },
     stream::Socket,
 };
@@ -47,8 +50,9 @@ pub(super) struct Reading {
     partial: Option<Partial>,
     /// Descriptors, in the order of the frames they belong to.
     files: VecDeque<OwnedFd>,
-    /// The number of threads that the worker told.
-    pub(super) threads: Option<u16>,
+    shelf: Arc<Shelf>,
+    /// What the worker told of itself.
+    pub(super) ready: Option<Ready>,
 }
 
 #[derive(Debug)]
@@ -59,13 +63,14 @@ struct Partial {
 }
 
 impl Reading {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shelf: Arc<Shelf>) -> Self {
         Self {
             buffer: BytesMut::new(),
             missing: 0,
             partial: None,
             files: VecDeque::new(),
-            threads: None,
+            shelf,
+            ready: None,
         }
     }
 
@@ -163,11 +168,11 @@ impl Reading {
         state: &mut State,
     ) -> Result<(), FrameError> {
         let Header { id, is_last, .. } = header;
-        if self.threads.is_none() && header.kind != Kind::Ready {
+        if self.ready.is_none() && header.kind != Kind::Ready {
             return Err(FrameError::Malformed("something before READY"));
         }
         match header.kind {
-            Kind::Ready => self.threads = Some(read_ready(&payload)?),
+            Kind::Ready => self.ready = Some(read_ready(&payload)?),
             Kind::Response => {
                 let (status, fields) = read_start(&payload)?;
                 let body = payload.slice(RESPONSE_START + fields.len()..);
@@ -176,6 +181,12 @@ impl Reading {
                 state.answer(id, answer, is_last)?;
             }
             Kind::Body => state.piece(id, payload, is_last)?,
+            Kind::Tray => {
+                let (number, length) = read_tray(&payload)?;
+                let tray = self.shelf.take_up(number, length);
+                let tray = tray.ok_or(FrameError::Malformed("TRAY with nothing on it"))?;
+                state.piece(id, Bytes::from_owner(tray), is_last)?;
+            }
             Kind::File => self.take_file(header, &payload, state)?,
             Kind::Credit => state.credit(id, read_credit(&payload)?),
             _ => state.fail(id, payload, true),
@@ -211,7 +222,7 @@ impl Reading {
         state: &mut State,
     ) -> Result<Option<usize>, FrameError> {
         let whole = HEADER + header.length;
-        if header.length <= SMALL || self.threads.is_none() {
+        if header.length <= SMALL || self.ready.is_none() {
             return Ok(Some(whole));
         }
         let start = match header.kind {
@@ -258,13 +269,17 @@ fn read_start(payload: &Bytes) -> Result<(u16, Bytes), FrameError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{sync::Arc, time::Duration};
 
     use bytes::BytesMut;
     use proptest::prelude::*;
 
-    use super::{Reading, SMALL, State};
-    use crate::proxy::frames_client::state::Piece;
+    use super::{Reading, Ready, SMALL, Shelf, State};
+    use crate::proxy::frames_client::{shelf::shared_file, state::Piece};
+
+    fn shelf() -> Arc<Shelf> {
+        Arc::new(Shelf::map(&shared_file().unwrap()).unwrap())
+    }
 
     /// A frame of a worker: kind, whether it is the last one, id, payload.
     type Sent = (u8, bool, u16, Vec<u8>);
@@ -289,8 +304,8 @@ mod tests {
 
     /// What three requests get when the bytes come in such pieces.
     fn heard(bytes: &[u8], cuts: &[usize]) -> Vec<(Option<u16>, Vec<u8>, bool)> {
-        let (mut reading, mut state) = (Reading::new(), State::default());
-        reading.threads = Some(1);
+        let (mut reading, mut state) = (Reading::new(shelf()), State::default());
+        reading.ready = Some(Ready { threads: 1, takes_trays: true });
         for _ in 0..3 {
             state.begin(Duration::from_secs(1), true).unwrap();
         }
@@ -357,7 +372,7 @@ mod tests {
         #[test]
         fn no_bytes_break_it(
             start in prop::collection::vec(any::<u8>(), 0..300),
-            kind in 16u8..22,
+            kind in 16u8..23,
             length in 0u8..40,
             id in 0u8..5,
             cuts in prop::collection::vec(1usize..50, 1..5),

@@ -29,6 +29,8 @@ pub(super) struct State {
     pub(super) out: Vec<u8>,
     pub(super) driver: Option<Waker>,
     pub(super) is_closed: bool,
+    /// Whether the worker takes bodies on trays; not known until it is ready.
+    pub(super) takes_trays: bool,
     entries: Vec<Entry>,
     free: Vec<u16>,
     used: usize,

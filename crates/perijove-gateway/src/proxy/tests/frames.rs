@@ -39,6 +39,7 @@ const CREDIT: u8 = 20;
 const RESET: u8 = 21;
 
 mod ends;
+mod shelf;
 
 /// One connection of the gateway, seen from the worker.
 struct Worker {
