@@ -116,6 +116,17 @@ def test_send_waits_for_a_slow_client(python: str) -> None:
         assert len(connection.wait(id).body) == 2_000_000
 
 
+def test_nobody_is_forgotten_when_the_gateway_does_not_read(python: str) -> None:
+    with Worker("asgi_views:application", python=python) as worker:
+        connection = worker.connect()
+        for _ in range(3):
+            # More than is kept for a gateway that does not read; the ids are used again at once.
+            ids = [connection.send("GET", "/large?200000", id=id) for id in range(40)]
+            assert {len(connection.wait(id).body) for id in ids} == {200_000}
+        worker.terminate()
+        assert worker.wait() == 0
+
+
 def test_bytes_of_other_kinds(asgi: Connection) -> None:
     answer = asgi.fetch("GET", "/views")
     assert (answer.body, answer.get("x-a"), answer.get("x-b")) == (b"abcdef", "1", "2")

@@ -25,9 +25,6 @@ use crate::{
     respond::{FAILURE, FAILURE_PAGE},
 };
 
-/// The gateway does not read while so many bytes wait for it: then the application waits, too.
-const BACKLOG: usize = 1 << 20;
-
 /// One HTTP request.
 #[pyclass(frozen, module = "perijove._worker")]
 #[derive(Debug)]
@@ -48,7 +45,6 @@ struct State {
     /// The application has returned.
     is_over: bool,
     waiters: Vec<Future>,
-    /// The loop knows its tasks by weak references only.
     task: Option<Py<PyAny>>,
 }
 
@@ -86,9 +82,10 @@ impl Exchange {
         }
         match this.shared.begin(py, request, false, slf.clone().into_any()) {
             Ok(task) => {
-                let mut state = lock(&this.state);
-                if !state.is_over {
-                    state.task = Some(task);
+                let is_over = lock(&this.state).is_over;
+                if !is_over {
+                    this.shared.hold(py, &task);
+                    lock(&this.state).task = Some(task);
                 }
             }
             Err(error) => {
@@ -130,11 +127,6 @@ impl Exchange {
         let mut state = lock(&self.state);
         state.is_gone = true;
         std::mem::take(&mut state.waiters)
-    }
-
-    /// Those that wait for the gateway to read.
-    pub(super) fn waiters(&self) -> Vec<Future> {
-        std::mem::take(&mut lock(&self.state).waiters)
     }
 
     fn ask(&self) {
@@ -186,8 +178,13 @@ impl Exchange {
         if is_gone {
             return Err(gone());
         }
-        if is_waiting || self.link.get().connection().backlog() > BACKLOG {
+        if is_waiting {
             return self.wait(py);
+        }
+        if self.link.get().is_congested() {
+            let future = self.shared.host.future(py)?;
+            self.link.get().add_waiting(future.clone_ref(py));
+            return Ok(Look::Wait(future));
         }
         Ok(Look::Ready(py.None().into_bound(py)))
     }
@@ -243,8 +240,7 @@ impl Exchange {
             (state.task.take(), std::mem::take(&mut state.waiters))
         };
         wake_all(py, waiters);
-        drop(task);
-        self.shared.leave(py);
+        self.shared.leave(py, task);
     }
 
     /// Answers with our own page, or cuts off what was begun.
@@ -284,7 +280,6 @@ impl Exchange {
         if lock(&this.state).is_gone {
             return Err(gone());
         }
-        let link = this.link.get();
         let kind = event.kind(intern!(py, "type"))?;
         match kind.to_str()? {
             "http.response.body" => {
@@ -301,7 +296,7 @@ impl Exchange {
         }
         Link::flush_soon(this.link.bind(py))?;
         let must_wait = lock(&this.state).answer.is_waiting();
-        if must_wait || link.connection().backlog() > BACKLOG {
+        if must_wait || this.link.get().is_congested() {
             let awaitable = Awaitable::new(Awaited::Sent(slf.clone().unbind()));
             return Ok(Bound::new(py, awaitable)?.into_any());
         }

@@ -29,6 +29,9 @@ const READS: usize = 16;
 /// Answers wait no longer than this for those of the requests that came with theirs.
 const TICK: Duration = Duration::from_millis(1);
 
+/// The gateway does not read while so many bytes wait for it: then applications wait, too.
+const BACKLOG: usize = 1 << 20;
+
 /// A connection that has greeted.
 #[pyclass(frozen, module = "perijove._worker")]
 #[derive(Debug)]
@@ -40,6 +43,9 @@ pub(super) struct Link {
     /// What is put in line will be sent without anybody asking for it.
     will_flush: AtomicBool,
     is_watching_room: AtomicBool,
+    /// Those who wait until the gateway has read. Not with their requests: an answer may be complete,
+    /// and its id another's, before its last piece has left.
+    waiting: Mutex<Vec<Future>>,
 }
 
 #[derive(Debug)]
@@ -72,6 +78,7 @@ impl Link {
             reading: Mutex::new(Reading { incoming, exchanges: Vec::new() }),
             will_flush: AtomicBool::new(false),
             is_watching_room: AtomicBool::new(false),
+            waiting: Mutex::default(),
         };
         let link = Bound::new(py, link)?;
         shared.add_link(link.clone().unbind());
@@ -82,6 +89,16 @@ impl Link {
 
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
+    }
+
+    /// True while so much waits to be sent that applications are to wait, too.
+    pub(super) fn is_congested(&self) -> bool {
+        self.connection.backlog() > BACKLOG
+    }
+
+    /// Has somebody woken when the gateway has read.
+    pub(super) fn add_waiting(&self, waiter: Future) {
+        lock(&self.waiting).push(waiter);
     }
 
     /// Sees to it that what was put in line is sent in this turn of the loop, or in the next.
@@ -152,6 +169,7 @@ impl Link {
             this.shared.host.unwatch_room(py, descriptor)?;
         }
         this.shared.forget_link(slf);
+        wake_all(py, std::mem::take(&mut lock(&this.waiting)));
         let exchanges = std::mem::take(&mut lock(&this.reading).exchanges);
         for exchange in exchanges.into_iter().flatten() {
             wake_all(py, exchange.get().cancel());
@@ -202,17 +220,14 @@ impl Link {
         if this.connection.is_gone() {
             return Self::end(slf);
         }
+        if this.connection.backlog() < BACKLOG / 2 {
+            wake_all(py, std::mem::take(&mut lock(&this.waiting)));
+        }
         if this.connection.is_blocked() {
             return Ok(());
         }
         this.is_watching_room.store(false, Ordering::Relaxed);
-        this.shared.host.unwatch_room(py, this.connection.as_fd().as_raw_fd())?;
-        let waiting: Vec<Future> = {
-            let reading = lock(&this.reading);
-            reading.exchanges.iter().flatten().flat_map(|other| other.get().waiters()).collect()
-        };
-        wake_all(py, waiting);
-        Ok(())
+        this.shared.host.unwatch_room(py, this.connection.as_fd().as_raw_fd())
     }
 }
 

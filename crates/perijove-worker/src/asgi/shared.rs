@@ -12,7 +12,7 @@ use pyo3::{
     intern,
     prelude::*,
     sync::PyOnceLock,
-    types::{PyDict, PyString},
+    types::{PyDict, PySet, PyString},
 };
 
 use super::{
@@ -55,6 +55,7 @@ pub(super) struct Host {
     call_later: Py<PyAny>,
     create_future: Py<PyAny>,
     set_request_id: Py<PyAny>,
+    tasks: Py<PySet>,
     pub(super) done: Py<Done>,
 }
 
@@ -81,6 +82,7 @@ impl Host {
             call_later: method("call_later")?,
             create_future: method("create_future")?,
             set_request_id: request_id_variable(py)?.bind(py).getattr("set")?.unbind(),
+            tasks: PySet::empty(py)?.unbind(),
             done: Py::new(py, Done)?,
         })
     }
@@ -223,8 +225,20 @@ impl Shared {
         self.under_way.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one whose coroutine has ended.
-    pub(super) fn leave(&self, py: Python<'_>) {
+    /// Keeps a task: the loop itself knows its tasks by weak references only.
+    pub(super) fn hold(&self, py: Python<'_>, task: &Py<PyAny>) {
+        if let Err(error) = self.host.tasks.bind(py).add(task) {
+            error.write_unraisable(py, None);
+        }
+    }
+
+    /// Counts one whose coroutine has ended, in this task.
+    pub(super) fn leave(&self, py: Python<'_>, task: Option<Py<PyAny>>) {
+        if let Some(task) = task
+            && let Err(error) = self.host.tasks.bind(py).discard(task)
+        {
+            error.write_unraisable(py, None);
+        }
         if self.under_way.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.tell_if_idle(py);
         }
@@ -256,7 +270,7 @@ impl Shared {
         self.enter();
         let begun = self.host.begin(py, id, scope, exchange);
         if begun.is_err() {
-            self.leave(py);
+            self.leave(py, None);
         }
         begun
     }

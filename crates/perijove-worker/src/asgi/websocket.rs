@@ -104,9 +104,10 @@ impl Websocket {
         shared.add_websocket(websocket.clone().unbind());
         match shared.begin(py, request, true, websocket.clone().into_any()) {
             Ok(task) => {
-                let mut state = lock(&websocket.get().state);
-                if !state.is_over {
-                    state.task = Some(task);
+                let is_over = lock(&websocket.get().state).is_over;
+                if !is_over {
+                    shared.hold(py, &task);
+                    lock(&websocket.get().state).task = Some(task);
                 }
                 Ok(())
             }
@@ -343,7 +344,6 @@ impl Websocket {
             state.is_over = true;
             state.task.take()
         };
-        drop(task);
         let is_handshake = matches!(lock(&this.state).stage, Stage::Handshake { .. });
         if is_handshake {
             let (head, page) = refusal::failure();
@@ -351,7 +351,7 @@ impl Websocket {
         } else {
             Self::close(slf, code, what)?;
         }
-        this.shared.leave(py);
+        this.shared.leave(py, task);
         Ok(())
     }
 }
