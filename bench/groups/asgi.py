@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,8 @@ ECHO = {"64 B": 64, "64 KiB": 65536}
 def run(bench: Bench) -> None:
     bench.loads(servers("asgi_hello"), HELLO)
     bench.loads(servers("asgi_view"), VIEW)
+    build = ["cargo", "build", "--quiet", "--release", "--locked", "-p", "perijove-gateway"]
+    subprocess.run([*build, "--example", "websocket_load"], cwd=TREE, check=True)
     load = TREE / "target" / "release" / "examples" / "websocket_load"
 
     def measure(name: str, server: Server) -> None:

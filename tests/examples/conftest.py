@@ -10,12 +10,12 @@ from example import Example
 
 
 @pytest.fixture
-def example(tmp_path: Path) -> Iterator[Callable[[str], Example]]:
-    """Makes a copy of an example; what it serves is ended with the test."""
+def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
+    """Makes a copy of an example, or a site of these files; what it serves is ended with the test."""
     made: list[Example] = []
 
-    def make(name: str) -> Example:
-        made.append(Example(name, tmp_path))
+    def make(name: str, files: dict[str, str] | None = None) -> Example:
+        made.append(Example(name, tmp_path, files))
         return made[-1]
 
     yield make

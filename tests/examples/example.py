@@ -21,10 +21,16 @@ PATIENCE = 90.0
 class Example:
     """A copy of an example, and the perijove that serves it."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, files: dict[str, str] | None = None) -> None:
+        """A copy of the example of that name, or a site of these files."""
         self.root = folder / name
-        unwanted = shutil.ignore_patterns("var", "__pycache__", ".venv")
-        shutil.copytree(TREE / "examples" / name, self.root, ignore=unwanted)
+        if files is None:
+            unwanted = shutil.ignore_patterns("var", "__pycache__", ".venv")
+            shutil.copytree(TREE / "examples" / name, self.root, ignore=unwanted)
+        else:
+            self.root.mkdir()
+            for file, text in files.items():
+                (self.root / file).write_text(text)
         self.log = folder / "perijove.log"
         self.environment = {
             "PATH": os.environ["PATH"],
