@@ -11,7 +11,7 @@ from example import Example
 
 @pytest.fixture
 def example(tmp_path: Path) -> Iterator[Callable[..., Example]]:
-    """Makes a copy of an example, or a site of these files; what it serves is ended with the test."""
+    """Makes a copy of an example, or a site of these files; what is served ends with the test."""
     made: list[Example] = []
 
     def make(name: str, files: dict[str, str] | None = None) -> Example:

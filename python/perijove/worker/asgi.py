@@ -225,7 +225,8 @@ class Lifespan:
 
     def _failed(self, error: BaseException) -> None:
         """An exception: either lifespans mean nothing to the application, or it has answered."""
-        assert self._started is not None
+        if self._started is None:
+            return
         if not self._started.done():
             self.state.clear()
             if self._has_asked:

@@ -175,7 +175,7 @@ START = "{'type': 'http.response.start', 'status': 200, 'headers': %s}"
         ("[1]", "TypeError: send() takes a dict, not int"),
         ("[{}]", "ValueError: the event has no 'type'"),
         ("[{'type': 1}]", "TypeError: the 'type' of an event is a str"),
-        ("[{'type': 'x'}]", "ValueError: an event of type \"x\" cannot be sent here"),
+        ("[{'type': 'x'}]", 'ValueError: an event of type "x" cannot be sent here'),
         (
             "[{'type': 'http.response.body'}]",
             "RuntimeError: the application sent 'http.response.body' without"

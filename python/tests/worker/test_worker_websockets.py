@@ -252,24 +252,27 @@ def test_who_does_not_read_is_not_sent_more(worker: Worker) -> None:
     worker.wait_for_output("flooded 999")
 
 
+def send_until_stuck(websocket: Websocket, message: bytes) -> tuple[int, bytes]:
+    """Sends messages until nothing more is taken: how many were, and the rest of the next."""
+    websocket.socket.settimeout(0.5)
+    for sent in range(200):
+        websocket.protocol.send_binary(message)
+        rest = memoryview(b"".join(websocket.protocol.data_to_send()))
+        try:
+            while rest:
+                rest = rest[websocket.socket.send(rest) :]
+        except TimeoutError:
+            websocket.socket.settimeout(30)
+            return sent, bytes(rest)
+    raise AssertionError("everything was taken")
+
+
 def test_an_application_that_does_not_read_stops_the_client(worker: Worker) -> None:
     websocket = worker.websocket("/ws-slow").accepted()
-    websocket.socket.settimeout(0.5)
-    message = b"x" * 100_000
-    sent = 0
+    sent, rest = send_until_stuck(websocket, b"x" * 100_000)
     # What comes is read up to a limit; then the socket's buffers fill.
-    with pytest.raises(TimeoutError):
-        for _ in range(200):
-            websocket.protocol.send_binary(message)
-            for data in websocket.protocol.data_to_send():
-                view = memoryview(data)
-                while view:
-                    view = view[websocket.socket.send(view) :]
-            sent += 1
     assert 5 < sent < 100
-    rest = bytes(view)
     assert worker.connect().fetch("GET", "/release?go").text == "released"
-    websocket.socket.settimeout(30)
     websocket.socket.sendall(rest)
     websocket.send("count")
     assert websocket.receive() == str(sent + 1)

@@ -18,9 +18,8 @@ def view(path):
 
 
 async def application(scope, receive, send):
-    if scope["type"] == "lifespan":
-        return await lifespan(scope, receive, send)
-    await VIEWS[scope["path"]](scope, receive, send)
+    view = lifespan if scope["type"] == "lifespan" else VIEWS[scope["path"]]
+    await view(scope, receive, send)
 
 
 async def lifespan(scope, receive, send):

@@ -20,12 +20,11 @@ fn pair() -> (Codec, UnixStream) {
 /// A client's frame: first byte, payload, masked.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
-    match u8::try_from(payload.len()) {
-        Ok(length @ 0..=125) => bytes.push(0x80 | length),
-        _ => {
-            bytes.push(0x80 | 126);
-            bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        }
+    if let Ok(length @ 0..=125) = u8::try_from(payload.len()) {
+        bytes.push(0x80 | length);
+    } else {
+        bytes.push(0x80 | 0x7e);
+        bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
     }
     let mask = [1, 2, 3, 4];
     bytes.extend(mask);
