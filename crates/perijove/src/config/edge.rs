@@ -20,6 +20,9 @@ pub struct Limits {
     pub idle_time: Period,
     /// How long a client may stop amid a body that it sends, or take nothing of its answer.
     pub transfer_time: Period,
+    /// How long a client that has ended its side of the connection is waited for with its answer,
+    /// before it counts as gone and its request is given up.
+    pub half_closed_time: Period,
     /// The least bytes per second at which a client sends a body. Whoever is slower is answered
     /// with 408 when `transfer-time` is used up: waiting uses it up, what comes earns it again.
     /// `0`: any rate.
@@ -54,6 +57,7 @@ impl Default for Limits {
             head_time: Period::seconds(30),
             idle_time: Period::seconds(75),
             transfer_time: Period::seconds(60),
+            half_closed_time: Period::seconds(5),
             body_rate: Size(500),
             answer_rate: Size(500),
             websocket_idle_time: Period::seconds(86_400),

@@ -121,6 +121,7 @@ impl Open<'_> {
             head_time: limits.head_time.0,
             idle_time: limits.idle_time.0,
             transfer_time: limits.transfer_time.0,
+            half_closed_time: limits.half_closed_time.0,
             body_rate: limits.body_rate.0,
             answer_rate: limits.answer_rate.0,
             connections: descriptors::allow(limits.connections),
