@@ -103,6 +103,14 @@ impl Core {
         }
     }
 
+    pub(crate) fn is_idle(&self) -> bool {
+        self.seats.load(Ordering::Acquire) == 0
+    }
+
+    pub(crate) fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
     /// A seat for a notebook that runs already.
     pub(crate) fn seat_anyway(&self) -> Seat {
         self.seats.fetch_add(1, Ordering::AcqRel);

@@ -169,6 +169,19 @@ impl Hub {
         tokio::time::timeout(LAST_MOMENT, self.core.tasks.wait()).await.is_ok()
     }
 
+    /// Whether no notebook runs, nor is about to.
+    pub fn is_idle(&self) -> bool {
+        self.core.is_idle()
+    }
+
+    /// After it was closed, and for good: its own pages are gone too.
+    pub fn clear_routes(&self) {
+        let (plan, routes) = (self.core.plan.load(), self.core.routes());
+        for path in root_paths(&plan) {
+            routes.remove(None, &path);
+        }
+    }
+
     /// After it was closed: another hub has followed, and answers where this one's pages did. Who
     /// has waited here asks once more.
     pub fn give_way(&self) {
@@ -197,6 +210,13 @@ impl Hub {
         self.core.plan.store(Arc::new(plan));
         Ok(())
     }
+}
+
+/// Where the routes are that are there whether or not anybody has a notebook.
+fn root_paths(plan: &Plan) -> Vec<String> {
+    let below = plan.site_paths.iter().map(|path| format!("{}{path}", plan.path));
+    let own = [plan.path.clone(), plan.path.trim_end_matches('/').to_owned()];
+    own.into_iter().chain(below).collect()
 }
 
 /// The routes that are there whether or not anybody has a notebook.

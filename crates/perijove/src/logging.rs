@@ -15,6 +15,7 @@ use tracing_subscriber::{
     filter::Targets,
     fmt::{self, MakeWriter},
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -32,6 +33,8 @@ const OUTPUT: &str = "perijove::output";
 /// The files of this process, to be opened again when somebody has moved them away.
 static FILES: OnceLock<Vec<Shared>> = OnceLock::new();
 
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
 /// A log file cannot be used.
 #[derive(Debug, Error)]
 #[error("the log cannot be written to {path}")]
@@ -45,28 +48,50 @@ pub(crate) fn start(log: &Log, files: &LogFiles) -> Result<(), Failure> {
     let open =
         |path: &Option<_>| path.as_deref().map(|p| Shared::open(p, rotation(log))).transpose();
     let (program, site) = (open(&files.program)?, open(&files.site)?);
-    let quiet = Targets::new()
-        .with_default(LevelFilter::from(log.level))
-        // What libraries tell below a warning is about themselves, not about the site.
-        .with_targets(
-            ["hyper", "h2", "rustls", "mio", "tokio"].map(|name| (name, LevelFilter::WARN)),
-        );
     let mut layers = Vec::new();
     if let Some(file) = site.clone() {
         let all = Targets::new().with_target(OUTPUT, LevelFilter::TRACE);
         layers.push(lines(log.format, file, false).with_filter(all).boxed());
     }
-    let ours = if site.is_some() { quiet.with_target(OUTPUT, LevelFilter::OFF) } else { quiet };
-    let of_program = match program.clone() {
+    let has_site_file = site.is_some();
+    let (ours, handle) = reload::Layer::new(of_program(log.level, has_site_file));
+    let program_lines = match program.clone() {
         Some(file) => lines(log.format, file, false),
         None => lines(log.format, io::stderr, is_coloured(io::stderr().is_terminal())),
     };
-    layers.push(of_program.with_filter(ours).boxed());
+    layers.push(program_lines.with_filter(ours).boxed());
     FILES.get_or_init(|| program.into_iter().chain(site).collect());
     let subscriber = tracing_subscriber::registry().with(layers);
     // An error means that a log was started before: tests in one process do that.
-    drop(subscriber.try_init());
+    if subscriber.try_init().is_ok() {
+        LEVEL.get_or_init(|| Level { handle, has_site_file });
+    }
     Ok(())
+}
+
+/// Tells more or less from now on.
+pub(crate) fn change(level: LogLevel) {
+    let Some(Level { handle, has_site_file }) = LEVEL.get() else { return };
+    if let Err(error) = handle.reload(of_program(level, *has_site_file)) {
+        tracing::warn!(%error, "the level of the log stays as it was");
+    }
+}
+
+/// What is told of the program itself.
+fn of_program(level: LogLevel, has_site_file: bool) -> Targets {
+    let quiet = Targets::new()
+        .with_default(LevelFilter::from(level))
+        // What libraries tell below a warning is about themselves, not about the site.
+        .with_targets(
+            ["hyper", "h2", "rustls", "mio", "tokio"].map(|name| (name, LevelFilter::WARN)),
+        );
+    if has_site_file { quiet.with_target(OUTPUT, LevelFilter::OFF) } else { quiet }
+}
+
+/// How the level of the log can be changed.
+struct Level {
+    handle: reload::Handle<Targets, Registry>,
+    has_site_file: bool,
 }
 
 /// Opens the files again.

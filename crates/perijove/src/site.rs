@@ -16,7 +16,8 @@ use std::{
 };
 
 use perijove_gateway::{
-    AccessLog, Gateway, Listeners, Meter, Routes, Secret, Service, Tls, UpstreamId, Upstreams,
+    AccessLog, Gateway, Listeners, Meter, Routes, Secret, Service, Tls, Tracer, UpstreamId,
+    Upstreams,
 };
 use perijove_hub::{Hub, StateLock};
 use perijove_process::ProcessIdentity;
@@ -219,7 +220,8 @@ struct Site {
     listeners: Listeners,
     /// The routes that are ours to change: those of notebooks are the hub's.
     placed: Vec<(Option<String>, String)>,
-    upstreams: Option<Arc<Upstreams>>,
+    /// Of the site's own requests, if they are sent anywhere.
+    upstreams: Arc<Upstreams>,
     /// The site that runs elsewhere.
     elsewhere: Option<UpstreamId>,
     applications: Applications,
@@ -228,8 +230,11 @@ struct Site {
     /// Who answers what is asked about notebooks.
     hall: Arc<Hall>,
     tls: Option<Arc<Tls>>,
+    /// Ends the watch over the files of the certificates.
+    certificates: CancellationToken,
     access_log: Option<AccessLog>,
     meter: Option<Arc<Meter>>,
+    tracer: Option<Arc<Tracer>>,
     board: Arc<Board>,
     notify: Notify,
     pid_file: Option<PidFile>,
@@ -270,20 +275,21 @@ impl Site {
         };
         let gateway = open.bind(&mut sockets)?;
         redirect::fill(&roads.redirecting, &gateway.addresses());
-        let (upstreams, elsewhere) = routes::upstreams(&plan.site).unzip();
+        let (upstreams, elsewhere) = routes::upstreams(&plan);
+        let used = routes::used(&plan.site, &upstreams);
         metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
         let mut services = Services::start(&source, &plan, tracker).await?;
-        let applications = Applications::start(&source, &plan, upstreams.as_ref(), tracker).await?;
+        let applications = Applications::start(&source, &plan, &upstreams, tracker).await?;
         services.start_others(&source, &plan).await?;
-        let hub = open_hub(&source, &plan, &roads.site, upstreams.clone(), taking).await?;
+        let hub = open_hub(&source, &plan, &roads.site, used.cloned(), taking).await?;
         let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
-        let board = Arc::new(Board::new(&plan, upstreams.clone()));
+        let board = Arc::new(Board::new(&plan, Some(upstreams.clone())));
         if let Some(meter) = &meter {
             let sources = metrics::Sources {
                 meter: meter.clone(),
                 board: board.clone(),
                 notebooks: hub.is_some().then(|| hall.clone() as Arc<dyn Service>),
-                tracer,
+                tracer: tracer.clone(),
             };
             metrics::serve_on(&roads.metrics, sources);
         }
@@ -293,10 +299,9 @@ impl Site {
         Control::new(secret, intents, status, hall.clone(), socket).serve_on(&roads.control);
         board.watch(&applications, &services);
         roads.site.serve_only(plan.site.hosts.as_deref());
-        let routes =
-            routes::all(&plan, upstreams.as_ref(), (&applications, &services), meter.as_deref());
+        let routes = routes::all(&plan, used, (&applications, &services), meter.as_deref());
         let placed = routes::place(&roads.site, routes);
-        let site = Self {
+        let mut site = Self {
             notify: Notify::of(&source.environment),
             source,
             plan,
@@ -305,14 +310,16 @@ impl Site {
             listeners: gateway.listeners(),
             placed,
             upstreams,
-            elsewhere: elsewhere.flatten(),
+            elsewhere,
             applications,
             services,
             hub,
             hall,
             tls,
+            certificates: CancellationToken::new(),
             access_log,
             meter,
+            tracer,
             board,
             pid_file: None,
             before: None,
@@ -325,10 +332,17 @@ impl Site {
     }
 
     /// Starts what runs beside the requests.
-    fn run_beside(&self) {
+    fn run_beside(&mut self) {
         self.run_hub();
+        self.watch_certificates();
+    }
+
+    /// Looks after the certificates in use, and no longer after those of before.
+    fn watch_certificates(&mut self) {
+        self.certificates.cancel();
+        self.certificates = self.stop.child_token();
         if let Some(tls) = self.tls.clone() {
-            let stop = self.stop.clone();
+            let stop = self.certificates.clone();
             self.tracker.spawn(async move { tls.watch(stop).await });
         }
     }

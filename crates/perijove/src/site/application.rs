@@ -85,14 +85,15 @@ impl Applications {
     pub(super) async fn start(
         source: &Source,
         plan: &Plan,
-        of_site: Option<&Arc<Upstreams>>,
+        of_site: &Arc<Upstreams>,
         tracker: &TaskTracker,
     ) -> Result<Self, Failure> {
         let mut starting = JoinSet::new();
         for (at, (place, wanted)) in wanted(source, plan)?.into_iter().enumerate() {
-            let upstreams = match of_site {
-                Some(upstreams) if place.is_of_site() => Arc::clone(upstreams),
-                _ => new_upstreams(plan),
+            let upstreams = if place.is_of_site() {
+                Arc::clone(of_site)
+            } else {
+                Upstreams::new(settings(plan))
             };
             let tracker = tracker.clone();
             starting.spawn(async move { (at, begin(place, wanted, upstreams, &tracker).await) });
@@ -115,6 +116,7 @@ impl Applications {
         &self,
         source: &Source,
         plan: &Plan,
+        of_site: &Arc<Upstreams>,
         tell: &Tell,
     ) -> Result<Coming, Failure> {
         let mut coming = Coming::default();
@@ -126,9 +128,16 @@ impl Applications {
                         .map(|prepared| coming.prepared.push(prepared))
                         .map_err(failing::application)
                 }
-                None => begin(place, wanted, new_upstreams(plan), &self.tracker)
-                    .await
-                    .map(|running| coming.new.push(running)),
+                None => {
+                    let upstreams = if place.is_of_site() {
+                        Arc::clone(of_site)
+                    } else {
+                        Upstreams::new(settings(plan))
+                    };
+                    begin(place, wanted, upstreams, &self.tracker)
+                        .await
+                        .map(|running| coming.new.push(running))
+                }
             };
             if let Err(failure) = prepared {
                 coming.give_up().await;
@@ -205,13 +214,10 @@ async fn begin(
     Ok(Running { place, upstreams, app: app.map_err(failing::application)? })
 }
 
-fn new_upstreams(plan: &Plan) -> Arc<Upstreams> {
+/// How requests wait for applications.
+pub(super) fn settings(plan: &Plan) -> UpstreamSettings {
     let site = &plan.site;
-    Upstreams::new(UpstreamSettings {
-        wait: site.wait,
-        queue: site.queue,
-        connect_time: site.connect_time,
-    })
+    UpstreamSettings { wait: site.wait, queue: site.queue, connect_time: site.connect_time }
 }
 
 /// The Python package that belongs to this program.

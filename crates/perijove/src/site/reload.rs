@@ -3,16 +3,21 @@
 //! What can fail is done first, beside the old version; what cannot fail is done last and all at
 //! once. So a reload that fails has changed nothing.
 
+mod listening;
+mod notebooks;
+
 use perijove_gateway::Tls;
 
-use super::{Site, routes};
+use super::{Site, application, routes};
 use crate::{
     config::{
         Plan,
         plan::{SiteTarget, UpstreamAt},
     },
     control::reload::{Asked, Refusal},
+    logging,
 };
+use listening::Listening;
 
 impl Site {
     /// Reads the configuration again and takes it over; whoever asked is told each step. The error
@@ -25,52 +30,70 @@ impl Site {
 
     async fn renew(&mut self, asked: Option<&Asked>) -> Result<(), Refusal> {
         let plan = self.source.plan().map_err(|mistakes| Refusal::new(mistakes.to_string()))?;
-        let fixed = need_restart(&self.plan, &plan);
+        let fixed = need_upgrade(&self.plan, &plan);
         if !fixed.is_empty() {
             let keys: Vec<String> = fixed.iter().map(|key| format!("`{key}`")).collect();
-            let what = format!("a change of {} needs a restart", keys.join(", "));
-            return Err(Refusal::new(what));
+            let keys = keys.join(", ");
+            let hint = "`perijove upgrade` starts one without closing a socket";
+            return Err(Refusal::new(format!(
+                "a change of {keys} needs a new process\nhint: {hint}"
+            )));
         }
-        let coming = self.applications.prepare(&self.source, &plan, &Asked::tell(asked)).await?;
+        let listening = self.prepare_listening(&plan)?;
+        let tell = Asked::tell(asked);
+        let of_site = &self.upstreams;
+        let coming = self.applications.prepare(&self.source, &plan, of_site, &tell).await?;
         let services = self.services.prepare(&self.source, &plan).await?;
-        if let (Some(hub), Some(notebook)) = (&self.hub, plan.notebook.clone()) {
-            hub.reconfigure(notebook).map_err(Refusal::new)?;
+        if listening.is_none() {
+            self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(Refusal::new)?;
         }
-        self.tls.as_deref().map_or(Ok(()), Tls::reload).map_err(Refusal::new)?;
+        self.renew_notebooks(&plan).await?;
         self.applications.switch(coming).await?;
         self.services.switch(&self.source, &plan, services);
-        self.take_over(plan);
+        self.take_over(plan, listening);
         Ok(())
     }
 
-    fn take_over(&mut self, plan: Plan) {
+    fn take_over(&mut self, plan: Plan, listening: Option<Listening>) {
         self.move_upstream(&plan);
+        self.upstreams.change(application::settings(&plan));
+        for running in &self.applications.all {
+            running.upstreams.change(application::settings(&plan));
+        }
         let before = std::mem::take(&mut self.placed);
         let meter = self.meter.as_deref();
-        let routes = routes::all(
-            &plan,
-            self.upstreams.as_ref(),
-            (&self.applications, &self.services),
-            meter,
-        );
+        let of_site = routes::used(&plan.site, &self.upstreams);
+        let running = (&self.applications, &self.services);
+        let routes = routes::all(&plan, of_site, running, meter);
         self.roads.site.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.roads.site, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
             self.roads.site.remove(host.as_deref(), path);
         }
-        self.applications.retire(&plan);
-        self.board.watch(&self.applications, &self.services);
-        self.board.renew(&plan);
+        logging::change(plan.log.level);
+        let moves_pid_file = plan.pid_file != self.plan.pid_file;
         self.plan = plan;
+        if let Some(listening) = listening {
+            self.listen(listening);
+        }
+        if moves_pid_file {
+            self.pid_file = None;
+            self.renew_pid_file();
+        }
+        self.applications.retire(&self.plan);
+        self.board.watch(&self.applications, &self.services);
+        self.board.renew(&self.plan);
     }
 
-    /// A site elsewhere that has moved.
+    /// A site elsewhere that has come, moved or gone.
     fn move_upstream(&mut self, plan: &Plan) {
-        let (Some(before), Some(now)) = (upstream(&self.plan), upstream(plan)) else { return };
-        let Some(upstreams) = self.upstreams.as_ref().filter(|_| before != now) else { return };
-        let new = upstreams.add(routes::elsewhere(now));
-        if let Some(old) = self.elsewhere.replace(new) {
-            upstreams.remove(old);
+        let (before, now) = (upstream(&self.plan), upstream(plan));
+        if before == now {
+            return;
+        }
+        let new = now.map(|now| self.upstreams.add(routes::elsewhere(now)));
+        if let Some(old) = std::mem::replace(&mut self.elsewhere, new) {
+            self.upstreams.remove(old);
         }
     }
 }
@@ -82,31 +105,19 @@ fn upstream(plan: &Plan) -> Option<&UpstreamAt> {
     }
 }
 
-/// The settings that differ and cannot change while the program runs.
-fn need_restart(before: &Plan, now: &Plan) -> Vec<&'static str> {
-    let kind = |plan: &Plan| std::mem::discriminant(&plan.site.target);
-    let notebook_path = |plan: &Plan| plan.notebook.as_ref().map(|notebook| notebook.path.clone());
+/// The settings that differ and cannot change while this process runs.
+fn need_upgrade(before: &Plan, now: &Plan) -> Vec<&'static str> {
+    let (log, new_log) = (&before.log, &now.log);
+    let files = |plan: &Plan| (plan.log_files.program.clone(), plan.log_files.site.clone());
     let differs = [
-        ("listen", before.listen != now.listen),
-        ("tls", before.tls != now.tls),
-        ("trusted-proxies", trusted(before) != trusted(now)),
         ("threads", before.threads != now.threads),
-        ("limits", before.limits != now.limits),
-        ("log", before.log != now.log || before.log_files != now.log_files),
-        ("metrics", before.metrics != now.metrics),
+        ("log.format", log.format != new_log.format),
+        ("log.file", files(before) != files(now)),
+        ("log.rotate", log.rotate != new_log.rotate),
+        ("metrics", before.metrics.is_some() != now.metrics.is_some()),
         ("traces", before.traces != now.traces),
         ("state-folder", before.folders.state != now.folders.state),
         ("runtime-folder", before.folders.runtime != now.folders.runtime),
-        ("site.wait", before.site.wait != now.site.wait),
-        ("site.queue", before.site.queue != now.site.queue),
-        ("site.connect-time", before.site.connect_time != now.site.connect_time),
-        ("site.error-pages", before.site.error_pages != now.site.error_pages),
-        ("site.upstream", kind(before) != kind(now)),
-        ("notebook.path", notebook_path(before) != notebook_path(now)),
     ];
     differs.iter().filter(|(_, differs)| *differs).map(|(key, _)| *key).collect()
-}
-
-fn trusted(plan: &Plan) -> (&[(std::net::IpAddr, u8)], bool) {
-    (&plan.trusted_proxies, plan.trusts_unix_peers)
 }

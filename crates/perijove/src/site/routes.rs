@@ -8,7 +8,7 @@ use perijove_gateway::{
 };
 
 use super::{
-    application::{Applications, Place},
+    application::{self, Applications, Place},
     finish, rules,
     services::Services,
 };
@@ -23,20 +23,23 @@ const FILE_MEMORY: usize = 64 << 20;
 /// A host (or every one), a path, and what is there.
 pub(super) type Placed = (Option<String>, String, Route);
 
-/// What a site's requests are sent to, and which of it is a site that runs elsewhere; none when the
-/// site is files alone. Whoever runs the application adds its workers.
-pub(super) fn upstreams(site: &SitePlan) -> Option<(Arc<Upstreams>, Option<UpstreamId>)> {
-    let upstreams = Upstreams::new(UpstreamSettings {
-        wait: site.wait,
-        queue: site.queue,
-        connect_time: site.connect_time,
-    });
-    let elsewhere = match &site.target {
-        SiteTarget::Nothing => return None,
-        SiteTarget::Application(_) => None,
+/// What a site's requests are sent to, and which of it is a site that runs elsewhere. Whoever runs
+/// the application adds its workers.
+pub(super) fn upstreams(plan: &Plan) -> (Arc<Upstreams>, Option<UpstreamId>) {
+    let upstreams = Upstreams::new(application::settings(plan));
+    let elsewhere = match &plan.site.target {
         SiteTarget::Upstream(address) => Some(upstreams.add(elsewhere(address))),
+        SiteTarget::Application(_) | SiteTarget::Nothing => None,
     };
-    Some((upstreams, elsewhere))
+    (upstreams, elsewhere)
+}
+
+/// What a site's requests are sent to; none when it is files alone.
+pub(super) fn used<'a>(
+    site: &SitePlan,
+    upstreams: &'a Arc<Upstreams>,
+) -> Option<&'a Arc<Upstreams>> {
+    (!matches!(site.target, SiteTarget::Nothing)).then_some(upstreams)
 }
 
 /// Puts routes in place, and says which they are.

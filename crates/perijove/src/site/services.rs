@@ -78,6 +78,7 @@ impl Services {
         };
         let mut services = Self { all: Vec::new(), shared: Arc::new(shared) };
         let wanted = plan.services.iter().filter(|service| service.is_before);
+        let wanted = wanted.filter(|service| may_begin(service, source));
         services.begin(wanted, source, plan).await?;
         Ok(services)
     }
@@ -89,6 +90,7 @@ impl Services {
         plan: &Plan,
     ) -> Result<(), Failure> {
         let wanted = plan.services.iter().filter(|service| !service.is_before);
+        let wanted = wanted.filter(|service| may_begin(service, source));
         self.begin(wanted, source, plan).await
     }
 
@@ -147,6 +149,27 @@ impl Services {
             if !self.all.iter().any(|running| Arc::ptr_eq(&running.plan, &old.plan)) {
                 old.wish_end(old.plan.stop_time);
             }
+        }
+    }
+
+    /// Ends those that may be the only ones of their kind, so that another process may begin them.
+    pub(super) async fn end_only_ones(&mut self) {
+        let (stay, go): (Vec<Running>, _) =
+            self.all.drain(..).partition(|running| running.plan.has_socket);
+        self.all = stay;
+        let mut ending = JoinSet::new();
+        for running in &go {
+            running.wish_end(running.plan.stop_time);
+            ending.spawn(keeper::until_gone(running.status.clone()));
+        }
+        while ending.join_next().await.is_some() {}
+    }
+
+    /// Begins those: no other process has them.
+    pub(super) fn begin_only_ones(&mut self, source: &Source, plan: &Plan) {
+        let environment = environment(source, plan);
+        for service in plan.services.iter().filter(|service| !service.has_socket) {
+            self.all.push(self.shared.begin(service, &environment));
         }
     }
 
@@ -270,6 +293,11 @@ impl Running {
             "waiting": waiting,
         })
     }
+}
+
+/// Whether a service may begin beside that of another process, which is about to be replaced.
+fn may_begin(service: &ServicePlan, source: &Source) -> bool {
+    service.has_socket || source.generation == 0
 }
 
 /// What services have in their environment: what workers have.

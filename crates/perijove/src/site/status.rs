@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -24,9 +24,8 @@ use crate::{
 pub(super) struct Board {
     began: Instant,
     upstreams: Option<Arc<Upstreams>>,
-    addresses: OnceLock<Vec<String>>,
-    /// Where the metrics are.
-    metrics: OnceLock<String>,
+    /// Told once requests are answered; changed by a reload, held for moments.
+    addresses: Mutex<Option<Addresses>>,
     /// Changed by a reload, held for moments.
     applications: Mutex<Vec<Running>>,
     /// The same.
@@ -34,6 +33,13 @@ pub(super) struct Board {
     /// Facts of the plan in use; changed by a reload, held for moments.
     facts: Mutex<Value>,
     reloads: Mutex<Reloads>,
+}
+
+/// Where requests are answered.
+#[derive(Debug)]
+struct Addresses {
+    public: Vec<String>,
+    metrics: Option<String>,
 }
 
 /// How reloads went.
@@ -63,8 +69,7 @@ impl Board {
         Self {
             began: Instant::now(),
             upstreams,
-            addresses: OnceLock::new(),
-            metrics: OnceLock::new(),
+            addresses: Mutex::default(),
             applications: Mutex::default(),
             services: Mutex::default(),
             facts: Mutex::new(facts(plan)),
@@ -93,18 +98,21 @@ impl Board {
         self.reloads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    fn listens(&self) -> MutexGuard<'_, Option<Addresses>> {
+        self.addresses.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Those of the site, and that of the metrics.
     pub(super) fn tell_addresses(&self, (addresses, metrics): (Vec<String>, Option<String>)) {
-        self.addresses.get_or_init(|| addresses);
-        if let Some(metrics) = metrics {
+        if let Some(metrics) = &metrics {
             tracing::info!(address = metrics, "metrics");
-            self.metrics.get_or_init(|| metrics);
         }
+        *self.listens() = Some(Addresses { public: addresses, metrics });
     }
 
     /// Whether the addresses were told: requests are answered from then on.
     pub(super) fn is_announced(&self) -> bool {
-        self.addresses.get().is_some()
+        self.listens().is_some()
     }
 
     /// The files of the certificates in use.
@@ -125,7 +133,7 @@ impl Board {
     }
 
     pub(super) fn addresses(&self) -> Vec<String> {
-        self.addresses.get().cloned().unwrap_or_default()
+        self.listens().as_ref().map(|listens| listens.public.clone()).unwrap_or_default()
     }
 
     pub(super) fn watch(&self, applications: &Applications, services: &Services) {
@@ -160,7 +168,7 @@ impl Board {
             "process": std::process::id(),
             "running": self.began.elapsed().as_secs(),
             "addresses": self.addresses(),
-            "metrics": self.metrics.get(),
+            "metrics": self.listens().as_ref().and_then(|listens| listens.metrics.clone()),
             "reloads": self.reloads(),
             "under-way": under_way,
             "waiting": waiting,

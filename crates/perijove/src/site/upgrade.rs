@@ -12,7 +12,7 @@ use perijove_process::{Command, ProcessIdentity};
 use serde_json::json;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Site, until_hurried};
+use super::{Site, routes, until_hurried};
 use crate::{
     control::{
         Intent, Upgrade,
@@ -75,6 +75,7 @@ impl Site {
             Err(error) => {
                 giving.end().await;
                 self.open_hub_again().await;
+                self.services.begin_only_ones(&self.source, &self.plan);
                 Err(refusal(error.into()))
             }
         }
@@ -129,8 +130,10 @@ impl Site {
         Ok(Gifts { promise, descriptors })
     }
 
-    /// From here on no notebook is launched or stopped: who wishes it waits.
-    async fn hand_over(&self, giving: &mut Giving) -> Result<(), NotTaken> {
+    /// From here on no notebook is launched or stopped: who wishes it waits. Daemons without a socket
+    /// rest, so that there are never two of a kind.
+    async fn hand_over(&mut self, giving: &mut Giving) -> Result<(), NotTaken> {
+        self.services.end_only_ones().await;
         self.hall.close();
         if let Some(hub) = &self.hub
             && !hub.close().await
@@ -155,7 +158,8 @@ impl Site {
     /// The new process has failed after this one had closed its hub.
     async fn open_hub_again(&mut self) {
         if let (Some(closed), Some(notebook)) = (self.hub.take(), self.plan.notebook.clone()) {
-            let (routes, upstreams) = (self.roads.site.clone(), self.upstreams.clone());
+            let routes = self.roads.site.clone();
+            let upstreams = routes::used(&self.plan.site, &self.upstreams).cloned();
             let opened = match closed.share_lock() {
                 Ok(lock) => Hub::follow(notebook, routes, upstreams, lock).await,
                 Err(source) => {
@@ -184,6 +188,8 @@ impl Site {
             tracing::warn!(%error, "the lock names another process");
         }
         tracing::info!(process = old.pid, version, "took over");
+        self.services.begin_only_ones(&self.source, &self.plan);
+        self.board.watch(&self.applications, &self.services);
         self.before = Some(old);
     }
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::site::{Plan, Site, until};
+use crate::site::{Connection, Plan, Site, until};
 
 /// The same site in another version. Python takes a file of the same length and second for the one
 /// it knows, so no two versions have names of one length.
@@ -54,7 +54,7 @@ async fn what_needs_a_restart_is_named() {
     let output = site.command(&["reload"]);
     assert_eq!(output.status.code(), Some(78), "{output:?}");
     let told = crate::site::text(&output.stderr);
-    assert!(told.contains("a change of `threads` needs a restart"), "{told}");
+    assert!(told.contains("a change of `threads` needs a new process"), "{told}");
 }
 
 #[tokio::test]
@@ -236,4 +236,123 @@ fn serving(site: &Site) -> Vec<i32> {
     let workers = status["application"]["workers"].as_array().unwrap();
     let serving = workers.iter().filter(|worker| worker["phase"] == "serving");
     serving.map(|worker| worker["pid"].as_i64().unwrap() as i32).collect()
+}
+
+/// Adds lines to the configuration, and has them taken over.
+fn reload_with(site: &Site, lines: &str) {
+    site.configure(lines);
+    assert_eq!(site.tell(&["reload"]), "reloaded\n");
+}
+
+async fn status_at(address: &str) -> u16 {
+    Connection::to(address).await.ask("GET", "/", b"").await.status
+}
+
+/// Replaces a line of the configuration that begins so.
+fn replace(site: &Site, beginning: &str, line: &str) {
+    let path = site.folder().join("perijove.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let known = text.lines().map(|known| if known.starts_with(beginning) { line } else { known });
+    let text = known.collect::<Vec<_>>().join("\n") + "\n";
+    std::fs::write(path, text).unwrap();
+}
+
+#[tokio::test]
+async fn listeners_come_and_go() {
+    let first = crate::site::free_address();
+    let (second, third) = (crate::site::free_address(), crate::site::free_address());
+    let listen = |addresses: &[&str]| format!("listen = {addresses:?}");
+    let plan = Plan::new().wsgi("hello").set(&listen(&[&first, &second]));
+    let site = plan.start().await;
+    let mut kept = Connection::to(&first).await;
+    kept.ask("GET", "/", b"").await.shows("hello");
+    assert_eq!(status_at(&second).await, 200);
+
+    replace(&site, "listen", &listen(&[&first, &third]));
+    site.tell(&["reload"]);
+    assert_eq!(status_at(&first).await, 200);
+    assert_eq!(status_at(&third).await, 200);
+    until("the second is closed", || std::net::TcpStream::connect(&second).is_err()).await;
+    // A connection of before is answered once more, and told that it was the last time.
+    let last = kept.ask("GET", "/", b"").await;
+    last.shows("hello");
+    assert_eq!(last.field("connection"), Some("close"));
+    let told = site.status()["addresses"].to_string();
+    assert!(told.contains(&third) && !told.contains(&second), "{told}");
+
+    // One that cannot be opened changes nothing.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    replace(&site, "listen", &listen(&[&first, &taken]));
+    let output = site.command(&["reload"]);
+    assert!(crate::site::text(&output.stderr).contains(&taken), "{output:?}");
+    assert_eq!(status_at(&third).await, 200);
+}
+
+#[tokio::test]
+async fn https_comes_and_goes() {
+    let address = crate::site::free_address();
+    let plan = Plan::new().wsgi("hello").set(&format!("listen = ['{address}']"));
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let plan = plan.file("cert.pem", certified.cert.pem());
+    let site = plan.file("key.pem", certified.signing_key.serialize_pem()).start().await;
+    assert_eq!(status_at(&address).await, 200);
+    let before = std::fs::read_to_string(site.folder().join("perijove.toml")).unwrap();
+    reload_with(&site, "tls = { certificate = 'cert.pem', key = 'key.pem' }");
+    assert!(site.status()["addresses"].to_string().contains("https://"));
+    // Plain HTTP is not understood any more.
+    let mut plain = Connection::to(&address).await;
+    plain.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(plain.try_answer(false).await.is_none_or(|answer| answer.status == 400));
+    site.write("perijove.toml", before);
+    site.tell(&["reload"]);
+    assert_eq!(status_at(&address).await, 200);
+}
+
+#[tokio::test]
+async fn limits_pages_and_logs_change() {
+    let plan = Plan::new().wsgi("hello").set("site.wait = '10s'").set("log.access = 'off'");
+    let site = plan.file("pages/404.html", "a page of ours").start().await;
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nLong: {}\r\n\r\n", "x".repeat(4000));
+    let ask = async || {
+        let mut connection = site.connect().await;
+        connection.send(long.as_bytes()).await;
+        connection.answer(false).await
+    };
+    ask().await.is(200);
+    let more = "limits.head = '2K'\nsite.error-pages = 'pages'\nlog.level = 'debug'\n\
+                log.access-file = 'access.log'";
+    replace(&site, "log.access", "log.access = 'text'");
+    reload_with(&site, more);
+    ask().await.is(431);
+    replace(&site, "site.wait", "site.wait = '200ms'");
+    site.tell(&["reload"]);
+    site.get("/version").await.is(200);
+    let log = site.folder().join("access.log");
+    let told = || std::fs::read_to_string(&log).unwrap_or_default().contains("GET /version");
+    until("the request stands in the log", told).await;
+    // The one worker is taken: who waits is told so after the new time.
+    replace(&site, "site.workers", "site.workers = 1\nsite.threads = 1");
+    site.tell(&["reload"]);
+    let busy = site.begin("/wait/x").await;
+    site.until_file("entered-x").await;
+    site.get("/").await.is(503);
+    site.make("release-x");
+    busy.await.unwrap().shows("waited");
+}
+
+#[tokio::test]
+async fn a_site_becomes_files_and_an_application_again() {
+    let plan = Plan::new().wsgi("hello").file("public/index.html", "files alone");
+    let site = plan.set("site.static = [{ path = '/files/', folder = 'public' }]").start().await;
+    site.get("/").await.shows("hello");
+    let other = Plan::new().wsgi("hello").start().await;
+    let elsewhere = format!("site.upstream = 'http://{}'", other.address());
+    reload_with(&site, &elsewhere);
+    site.get("/pid").await.shows(&other.get("/pid").await.text());
+    until("its workers have ended", || site.status()["application"].is_null()).await;
+    replace(&site, "site.upstream", "");
+    site.tell(&["reload"]);
+    let pid = site.get("/pid").await.text();
+    assert_eq!(pid, site.workers()[0].to_string());
 }

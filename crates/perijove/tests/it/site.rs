@@ -483,6 +483,11 @@ fn link(folder: &Path, name: &str, to: &str) {
     fs::rename(new, folder.join(name)).unwrap();
 }
 
+/// An address on which nobody listens now.
+pub(crate) fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
 /// The root of the source tree.
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()

@@ -98,3 +98,24 @@ async fn a_kill_timeout_ends_a_notebook() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn where_notebooks_live_changes_while_none_runs() {
+    let site = site_with_people().start().await;
+    site.get("/shells/ada/").await.is(200);
+    site.configure("notebook.path = '/shells/'");
+    site.tell(&["reload"]);
+    // The site says of nobody there who they are, so nobody passes.
+    site.get("/shells/ada/").await.is(403);
+    site.get("/notebook/ada/").await.is(401);
+    let ada = Visitor::new(&site, "ada");
+    let launched = ada.launch("").await;
+    assert!(launched.field("location").unwrap().starts_with("/shells/ada/"), "{launched:?}");
+    site.configure("notebook.site-paths = ['more']");
+    let output = site.command(&["reload"]);
+    let told = crate::site::text(&output.stderr);
+    assert!(told.contains("only while none runs"), "{told}");
+    assert!(told.contains("notebook stop --all"), "{told}");
+    site.tell(&["notebook", "stop", "--all"]);
+    site.tell(&["reload"]);
+}
