@@ -48,6 +48,7 @@ use crate::{
 mod application;
 mod descriptors;
 mod edge;
+pub(crate) mod ending;
 mod failing;
 mod finish;
 mod metrics;
@@ -194,11 +195,12 @@ async fn until_stopped(wanted: &mut mpsc::Receiver<Intent>) {
 async fn until_hurried(wanted: &mut mpsc::Receiver<Intent>) {
     loop {
         match wanted.recv().await {
-            Some(Intent::StopNow) => return,
+            // Who wishes it again wishes it sooner.
+            Some(Intent::Stop | Intent::StopNow) => return,
             Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) => {
                 refuse(asked, "the program is stopping");
             }
-            Some(Intent::Stop | Intent::ReopenLogs) => {}
+            Some(Intent::ReopenLogs) => {}
             None => std::future::pending().await,
         }
     }

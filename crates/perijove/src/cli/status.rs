@@ -1,5 +1,7 @@
 //! `perijove status`.
 
+mod watch;
+
 use std::{
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -19,20 +21,31 @@ pub(super) struct Arguments {
     /// Print JSON, for programs
     #[arg(long)]
     json: bool,
+    /// Print it again every second, until `q` or Ctrl-C
+    #[arg(long, short, conflicts_with = "json")]
+    watch: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let running = super::Running::find(arguments.config)?;
+    if arguments.watch {
+        return watch::until_enough(|| Ok(for_people(&ask(&running)?)));
+    }
+    let status = ask(&running)?;
+    if arguments.json {
+        return super::print(&format!("{status:#}\n"));
+    }
+    super::print(&for_people(&status))
+}
+
+fn ask(running: &super::Running) -> Result<Value, Failure> {
     let mut status = running.ask("GET", "/status", None)?;
     // A site without notebooks has no list of them.
     let notebooks = running.ask("GET", "/notebooks", None).unwrap_or_default();
     if let (Some(status), Some(all)) = (status.as_object_mut(), notebooks.as_array()) {
         status.insert("notebooks".to_owned(), Value::from(all.len()));
     }
-    if arguments.json {
-        return super::print(&format!("{status:#}\n"));
-    }
-    super::print(&for_people(&status))
+    Ok(status)
 }
 
 fn for_people(status: &Value) -> String {
@@ -61,8 +74,12 @@ fn for_people(status: &Value) -> String {
         lines.push(format!("site           {}", text("upstream")));
     }
     lines.extend(status.pointer("/reloads/last-failure").and_then(failed_reload));
-    let application = status.get("application").filter(|value| !value.is_null());
-    lines.extend(application.map(application_for_people));
+    let applications = status.get("applications").and_then(Value::as_array);
+    lines.extend(applications.into_iter().flatten().map(application_for_people));
+    let services = status.get("services").and_then(Value::as_array);
+    lines.extend(
+        services.filter(|services| !services.is_empty()).map(|all| services_for_people(all)),
+    );
     lines.join("\n") + "\n"
 }
 
@@ -80,18 +97,85 @@ fn failed_reload(failure: &Value) -> Option<String> {
 }
 
 fn application_for_people(application: &Value) -> String {
-    let cell = |value: &Value, key: &str| match value.get(key) {
-        Some(Value::String(text)) => text.clone(),
+    let workers = application.get("workers").and_then(Value::as_array);
+    let row = |worker: &Value| {
+        [
+            cell(worker, "phase"),
+            cell(worker, "pid"),
+            cell(worker, "generation"),
+            since(worker, "started"),
+            cell(worker, "under-way"),
+            cell(worker, "websockets"),
+            cell(worker, "requests"),
+            memory(worker),
+            cell(worker, "restarts"),
+            cell(worker, "last-failure"),
+        ]
+    };
+    let heading = [
+        "WORKER",
+        "PROCESS",
+        "VERSION",
+        "AGE",
+        "NOW",
+        "WEBSOCKETS",
+        "REQUESTS",
+        "MEMORY",
+        "RESTARTS",
+        "LAST FAILURE",
+    ];
+    let rows: Vec<_> = workers.into_iter().flatten().map(row).collect();
+    let table = table::lay_out(heading, &rows);
+    let place = format!("{}{}", text(application, "host"), text(application, "path"));
+    let [name, python] = ["application", "python"].map(|key| cell(application, key));
+    let (under_way, waiting) = (cell(application, "under-way"), cell(application, "waiting"));
+    format!(
+        "\napplication    {name} at {place}, version {}, {under_way} under way, {waiting} waiting\n\
+         python         {python}\n{}",
+        cell(application, "generation"),
+        table.trim_end()
+    )
+}
+
+fn services_for_people(services: &[Value]) -> String {
+    let row = |service: &Value| {
+        [
+            cell(service, "name"),
+            cell(service, "phase"),
+            cell(service, "pid"),
+            since(service, "since"),
+            cell(service, "under-way"),
+            cell(service, "restarts"),
+            cell(service, "last-failure"),
+        ]
+    };
+    let heading = ["SERVICE", "PHASE", "PROCESS", "SINCE", "NOW", "RESTARTS", "LAST FAILURE"];
+    let rows: Vec<_> = services.iter().map(row).collect();
+    format!("\n{}", table::lay_out(heading, &rows).trim_end())
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn cell(value: &Value, key: &str) -> String {
+    match value.get(key) {
+        Some(Value::String(text)) => harmless(text).replace('\n', " "),
         Some(Value::Null) | None => "-".to_owned(),
         Some(other) => other.to_string(),
-    };
-    let workers = application.get("workers").and_then(Value::as_array);
-    let row =
-        |worker: &Value| ["phase", "pid", "restarts", "last-failure"].map(|key| cell(worker, key));
-    let rows: Vec<[String; 4]> = workers.into_iter().flatten().map(row).collect();
-    let table = table::lay_out(["WORKER", "PROCESS", "RESTARTS", "LAST FAILURE"], &rows);
-    let [name, python] = ["application", "python"].map(|key| cell(application, key));
-    format!("application    {name}\npython         {python}\n\n{}", table.trim_end())
+    }
+}
+
+/// How long ago that was.
+fn since(value: &Value, key: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let at = value.get(key).and_then(Value::as_u64).filter(|at| *at > 0);
+    at.map_or_else(|| "-".to_owned(), |at| table::age(now.saturating_sub(at)))
+}
+
+fn memory(worker: &Value) -> String {
+    let bytes = worker.get("memory").and_then(Value::as_u64);
+    bytes.map_or_else(|| "-".to_owned(), |bytes| format!("{} M", bytes >> 20))
 }
 
 #[cfg(test)]
@@ -106,13 +190,19 @@ mod tests {
             "version": "0.1.0", "process": 7, "running": 300, "configuration": "/site/perijove.toml",
             "addresses": ["http://127.0.0.1:8000"], "state-folder": "/var/lib/site",
             "under-way": 1, "waiting": 0, "upstream": null, "notebooks": 2,
-            "application": {
+            "applications": [{
                 "application": "app:application", "python": "/site/.venv/bin/python",
+                "host": null, "path": "/", "generation": 2, "under-way": 1, "waiting": 0,
                 "workers": [
-                    { "phase": "serving", "pid": 8, "restarts": 0, "last-failure": null },
-                    { "phase": "pausing", "pid": null, "restarts": 3, "last-failure": "ended by itself" },
+                    { "phase": "serving", "pid": 8, "restarts": 0, "last-failure": null,
+                      "generation": 2, "under-way": 1, "websockets": 0, "requests": 1234,
+                      "memory": 50 << 20 },
+                    { "phase": "pausing", "pid": null, "restarts": 3,
+                      "last-failure": "ended by itself" },
                 ],
-            },
+            }],
+            "services": [{ "name": "chat", "phase": "serving", "pid": 9, "since": 0,
+                           "under-way": 2, "restarts": 1, "last-failure": "ended\u{1b}[1m" }],
         });
         insta::assert_snapshot!(for_people(&status));
     }

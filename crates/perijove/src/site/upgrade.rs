@@ -200,6 +200,9 @@ impl Site {
             End::Stopped => {
                 tracing::info!("stopping: requests under way are finished first");
                 self.notify.stopping();
+                let runtime = self.plan.folders.runtime.clone();
+                let (board, over) = (self.board.clone(), self.stop.clone());
+                self.tracker.spawn(super::ending::tell(board, runtime, over));
                 if let Some(Err(error)) = self.before.as_ref().map(ProcessIdentity::terminate) {
                     tracing::warn!(%error, "the process before could not be told to end");
                 }

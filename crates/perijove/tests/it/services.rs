@@ -62,6 +62,8 @@ async fn a_service_that_ends_is_started_again_and_requests_wait_for_it() {
     let site = plan().start().await;
     let first = ask(&site).await;
     assert_eq!(site.get("/chat/die").await.status, 502);
+    // Its last moments may take a further connection with them.
+    until("its end is known", || service(&site)["restarts"] == 1).await;
     let second = ask(&site).await;
     assert_ne!(first["pid"], second["pid"]);
     let known = service(&site);

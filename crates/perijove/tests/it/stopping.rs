@@ -61,3 +61,28 @@ async fn an_end_while_starting_is_an_end() {
     assert_eq!(ended.code, Some(0), "{}", ended.log);
     ended.shows("stopped before the site was ready");
 }
+
+#[tokio::test]
+async fn a_stop_tells_what_it_waits_for_and_a_second_one_hastens() {
+    let site = Plan::new().wsgi("hello").start().await;
+    let waiting = site.begin("/wait/long").await;
+    site.until_file("entered-long").await;
+    let first = site.begin_command(&["stop"]);
+    site.logs("stopping: requests under way are finished first");
+    let file = site.folder().join("run/stopping");
+    crate::site::until("it is told", || {
+        std::fs::read_to_string(&file).is_ok_and(|text| text.contains("\"requests\":1"))
+    })
+    .await;
+    // The first has told it too by then.
+    tokio::time::sleep(std::time::Duration::from_millis(900)).await;
+    let second = site.command(&["stop"]);
+    assert!(second.status.success(), "{}", String::from_utf8_lossy(&second.stderr));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("stopping already"));
+    let first = first.await.unwrap();
+    let said = String::from_utf8_lossy(&first.stderr).into_owned();
+    assert!(said.contains("waiting: 1 request under way"), "{said}");
+    assert_eq!(site.ended().code, Some(0));
+    assert!(!file.exists());
+    waiting.abort();
+}
