@@ -24,6 +24,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+#[cfg(target_os = "linux")]
+use crate::linux::wait_in_turn;
+#[cfg(not(target_os = "linux"))]
+use crate::portable::wait_in_turn;
 use crate::{
     Plan, access_log,
     connection::{self, Door},
@@ -292,6 +296,9 @@ impl Crew {
 impl Start {
     fn run(self) {
         meter::take_seat(self.seat);
+        if let Err(error) = wait_in_turn() {
+            tracing::debug!(%error, "a thread for traffic interrupts others");
+        }
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         match runtime {
