@@ -126,7 +126,7 @@ fuzz:
 	done
 
 .PHONY: bench
-bench: program
+bench: program $(DRIVERS)/ready
 	bench/setup
 	target/bench/bin/python bench/run.py
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
@@ -10,7 +11,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from served import CLIENT, Answer, Served, until
+from served import CLIENT, PATIENCE, Answer, Served, until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
 
 Behaviour = Callable[[Served], str]
 WHILE_IT_RUNS: dict[str, Behaviour] = {}
@@ -216,6 +219,23 @@ def line(site: Served) -> str:
     for thread in threads:
         thread.__exit__()
     return as_wanted(set(answers), {200})
+
+
+@behaviour("a websocket, with its close code")
+def websocket(site: Served) -> str:
+    if site.column.interface == "wsgi":
+        return "–"
+    seen: list[Any] = []
+    with connect(f"ws://{site.address}/socket", subprotocols=["first", "second"]) as socket:
+        seen.append(socket.subprotocol)
+        for message in ("text", b"bytes", "x" * 100_000):
+            socket.send(message)
+            seen.append(socket.recv(timeout=PATIENCE) == message)
+        socket.send("close")
+        with contextlib.suppress(ConnectionClosed):
+            socket.recv(timeout=PATIENCE)
+        seen += [socket.close_code, socket.close_reason]
+    return as_wanted(seen, ["first", True, True, True, 4001, "asked"])
 
 
 @behaviour("files of the site beside it")

@@ -48,7 +48,9 @@ class Served:
         self.signs.chmod(0o777)
         self.log = self.folder / "log"
         self.app = f"{column.interface}_app:application"
-        self.workers = 2
+        self.server = column.server
+        #: TOML, for the driver of that name.
+        self.command = ""
         python, package = parts
         self.environment = {
             "PATH": os.environ["PATH"],
@@ -60,6 +62,8 @@ class Served:
             "PERIJOVE_SITE__PYTHON": str(python),
         }
         self.process: subprocess.Popen[bytes] | None = None
+        #: Whether it brings its own configuration.
+        self.is_configured = False
         self._starts = starts
 
     def __enter__(self) -> Served:
@@ -80,18 +84,29 @@ class Served:
         assert line.startswith("ready: "), self.logged()
         self.address = urlsplit(line.split()[1]).netloc
 
+    def configure(self, server: str) -> None:
+        """Writes the configuration; what is empty is left to perijove to find out."""
+        lines = [
+            'listen = ["127.0.0.1:0"]',
+            'trusted-proxies = ["127.0.0.1"]',
+            "[site]",
+            f"server-arguments = {json.dumps(list(self.column.arguments))}",
+            "threads = 2",
+            f'app = "{self.app}"' if self.app else "",
+            f'server = "{server}"' if server else "",
+            f"command = {self.command}" if self.command else "",
+            # A command is one process, and may run more.
+            "" if self.command or not server else "workers = 2",
+        ]
+        (self.root / "perijove.toml").write_text("\n".join(lines) + "\n")
+
+    def reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
     def begin(self) -> subprocess.Popen[bytes]:
-        column = self.column
-        (self.root / "perijove.toml").write_text(
-            'listen = ["127.0.0.1:0"]\n'
-            'trusted-proxies = ["127.0.0.1"]\n'
-            "[site]\n"
-            f'app = "{self.app}"\n'
-            f'server = "{column.server}"\n'
-            f"server-arguments = {json.dumps(list(column.arguments))}\n"
-            f"workers = {self.workers}\n"
-            "threads = 2\n"
-        )
+        if not self.is_configured:
+            self.configure(self.server)
         command = Path(os.environ.get("PERIJOVE_COMMAND", TREE / "target/release/perijove"))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

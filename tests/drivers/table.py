@@ -33,6 +33,7 @@ COLUMNS = (
     Column("gunicorn gevent", "gunicorn", arguments=("--worker-class", "gevent")),
     Column("uwsgi", "uwsgi"),
     Column("mod_wsgi", "mod_wsgi"),
+    Column("native (asgi)", "native", "asgi"),
     Column("uvicorn (asgi)", "uvicorn", "asgi"),
 )
 

@@ -1,7 +1,7 @@
 //! uWSGI: one process of its own that runs its workers, spoken to in HTTP at a socket that it makes
 //! itself. Variables `UWSGI_…` and arguments rank above what we choose here.
 
-use std::io;
+use std::{ffi::OsStr, io};
 
 use perijove_gateway::Protocol;
 use perijove_process::ParentDeath;
@@ -38,9 +38,7 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
     let file = folder.path().join("application.py");
     scratch::write(&file, &entry(plan)?)?;
     let mut command = in_the_site(plan, &beside(&plan.python, "uwsgi"))
-        .arguments(ALWAYS)
-        .arguments([format!("--processes={}", plan.workers)])
-        .arguments([format!("--threads={}", plan.threads)])
+        .arguments(wishes(plan))
         .arguments([format!("--wsgi-file={}", file.display())]);
     if let Some(home) = home(plan) {
         command = command.arguments([format!("--home={home}")]);
@@ -62,6 +60,20 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
         address,
         capacity: None,
         scratch: Some(folder),
+    })
+}
+
+/// What we choose, without what a variable chooses: uWSGI itself would let the argument win.
+fn wishes(plan: &Plan) -> impl Iterator<Item = String> {
+    let numbers = [("processes", plan.workers), ("threads", plan.threads)];
+    let numbers = numbers.map(|(name, number)| format!("--{name}={number}"));
+    let is_chosen = |name: &str| {
+        let variable = format!("UWSGI_{}", name.to_uppercase().replace('-', "_"));
+        plan.environment.contains_key(OsStr::new(&variable))
+    };
+    ALWAYS.map(str::to_owned).into_iter().chain(numbers).filter(move |argument| {
+        let name = argument.trim_start_matches("--").split('=').next().unwrap_or_default();
+        !is_chosen(name) && !(name == "processes" && is_chosen("workers"))
     })
 }
 

@@ -1,0 +1,160 @@
+"""What drivers make of the site's own settings, of the names of applications, and of accounts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from served import TREE, Served
+from table import Column
+
+Start = Callable[..., Served]
+
+#: The drivers that load the application each in a way of its own.
+WSGI = ("native", "wsgiref", "gevent", "gunicorn", "uwsgi", "mod_wsgi")
+
+FORMS = {
+    "wsgi_app:application": "module",
+    "forms:make()": "factory",
+    "forms.py": "file",
+    "production.ini": "ini",
+}
+
+
+@pytest.fixture
+def site(place: Path, parts: tuple[Path, Path]) -> Iterator[Start]:
+    """Makes sites that are not started yet."""
+    made = []
+
+    def make(server: str, arguments: tuple[str, ...] = (), **environment: str) -> Served:
+        one = Served(place, parts, Column(server, server, arguments=arguments), starts=False)
+        one.environment.update(environment)
+        made.append(one)
+        return one
+
+    yield make
+    for one in made:
+        one.__exit__()
+
+
+@pytest.mark.parametrize("server", WSGI)
+@pytest.mark.parametrize("app", FORMS)
+def test_every_name_of_an_application_works(site: Start, server: str, app: str) -> None:
+    one = site(server)
+    one.app = app
+    one.start()
+    assert one.ask("/environ/x").json()["PATH_INFO"] == "/environ/x"
+
+
+def test_gunicorn_reads_its_own_configuration(site: Start) -> None:
+    one = site("gunicorn", GUNICORN_CMD_ARGS="--threads 3 --bind 127.0.0.1:1")
+    (one.root / "gunicorn.conf.py").write_text(
+        "workers = 1\nthreads = 2\nbind = '127.0.0.1:2'\nproc_name = 'theirs'\n"
+    )
+    one.start()
+    one.told("Using worker: gthread")
+    assert one.logged().count("Booting worker") == 1
+    # Three at once, as the variable says: with the third under way, a fourth waits in line.
+    assert one.ask("/environ").json()["SERVER_SOFTWARE"].startswith("gunicorn/")
+    assert "127.0.0.1:1" not in one.logged()
+
+
+def test_uwsgi_reads_its_variables(site: Start) -> None:
+    one = site("uwsgi", UWSGI_PROCESSES="1", UWSGI_THREADS="3", UWSGI_PROCNAME_PREFIX="theirs-")
+    one.start()
+    one.told("spawned uWSGI worker 1")
+    assert "spawned uWSGI worker 2" not in one.logged()
+    one.told("cores: 3")
+
+
+def test_a_command_gets_the_socket_or_the_port(site: Start) -> None:
+    for command in (
+        '["gunicorn", "--bind", "unix:{socket}", "wsgi_app:application"]',
+        "\"gunicorn --bind 127.0.0.1:$PORT 'wsgi_app:application'\"",
+    ):
+        one = site("command")
+        one.command = command
+        one.start()
+        assert one.ask("/environ/x").json()["PATH_INFO"] == "/environ/x"
+        assert one.end() == 0
+
+
+def test_a_procfile_is_a_command(site: Start) -> None:
+    one = site("")
+    (one.root / "Procfile").write_text("web: gunicorn --bind :$PORT wsgi_app\n")
+    one.app = ""
+    one.start()
+    assert one.ask("/environ/x").json()["PATH_INFO"] == "/environ/x"
+
+
+def test_an_application_of_asgi_is_no_application_of_wsgi(site: Start) -> None:
+    one = site("gunicorn")
+    one.app = "asgi_app:application"
+    assert one.begin().wait(60) == 78
+    assert "its server speaks WSGI alone" in one.logged()
+
+
+def test_a_server_that_is_missing_is_told_before_anything(site: Start, tmp_path: Path) -> None:
+    one = site("gunicorn", PERIJOVE_SITE__PYTHON=str(empty(tmp_path)))
+    assert one.begin().wait(60) == 69
+    assert "does not have gunicorn" in one.logged()
+    assert "-m pip install 'gunicorn==27.0.1'" in one.logged()
+
+
+def test_a_reload_to_a_server_that_is_missing_changes_nothing(site: Start, tmp_path: Path) -> None:
+    one = site("wsgiref", PERIJOVE_SITE__PYTHON=str(empty(tmp_path)))
+    one.start()
+    before = one.ask("/process").json()["pid"]
+    one.configure(server="gunicorn")
+    one.reload()
+    one.told("does not have gunicorn")
+    assert one.ask("/process").json()["pid"] in [before, *one.left()]
+
+
+def test_a_failed_installation_is_tried_again(site: Start, tmp_path: Path) -> None:
+    environment = empty(tmp_path)
+    nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0", "PIP_NO_INDEX": "1"}
+    one = site("gunicorn", PERIJOVE_SITE__PYTHON=str(environment), **nowhere)
+    one.environment["PERIJOVE_SITE__INSTALL"] = "true"
+    assert one.begin().wait(60) == 69
+    assert "could not be installed" in one.logged()
+
+    # The second time there is something to install from: the lock does not stand in the way.
+    wheels = tmp_path / "wheels"
+    packed(wheels)
+    one.environment["PIP_FIND_LINKS"] = str(wheels)
+    one.start()
+    assert one.ask("/environ").json()["SERVER_SOFTWARE"].startswith("gunicorn/")
+    one.told("installed")
+
+
+def test_what_apaches_account_cannot_read_is_told_beforehand(site: Start, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    shutil.copytree(TREE / "target/venvs/drivers", closed / "drivers", symlinks=True)
+    closed.chmod(0o700)
+    one = site("mod_wsgi", PERIJOVE_SITE__PYTHON=str(closed / "drivers"))
+    if os.getuid() != 0:
+        # Apache runs as whoever starts it: nobody is kept out.
+        one.start()
+        return
+    assert one.begin().wait(60) == 69
+    assert "the account www-data, which Apache runs the application as, cannot use" in one.logged()
+
+
+def empty(folder: Path) -> Path:
+    """An environment with pip and nothing else."""
+    environment = folder / "environment"
+    python = TREE / "target/venvs/drivers/bin/python"
+    subprocess.run([python, "-m", "venv", environment], check=True)
+    return environment
+
+
+def packed(folder: Path) -> None:
+    """gunicorn and what it needs, as wheels, from the environment that has them."""
+    python = TREE / "target/venvs/drivers/bin/python"
+    command = [python, "-m", "pip", "download", "--quiet", "--dest", folder, "gunicorn==27.0.1"]
+    subprocess.run(command, check=True)
