@@ -105,6 +105,8 @@ class Served:
         self.process.send_signal(signal.SIGHUP)
 
     def begin(self) -> subprocess.Popen[bytes]:
+        if self.process is not None and self.process.stdout is not None:
+            self.process.stdout.close()
         if not self.is_configured:
             self.configure(self.server)
         command = Path(os.environ.get("PERIJOVE_COMMAND", TREE / "target/release/perijove"))

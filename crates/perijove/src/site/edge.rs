@@ -115,7 +115,6 @@ impl Open<'_> {
         let limits = &plan.limits;
         let head_bytes = usize::try_from(limits.head.0).unwrap_or(usize::MAX);
         perijove_gateway::Plan {
-            half_closed_time: std::time::Duration::from_secs(5),
             listeners: self.listeners(sockets),
             threads: plan.threads,
             head: HeadLimits { bytes: head_bytes, fields: limits.head_fields },
