@@ -76,7 +76,7 @@ test-python: installed
 
 .PHONY: test-browser
 test-browser: installed program
-	$(TEST)/bin/python -m pytest tests/install tests/examples tests/browser
+	$(TEST)/bin/python -m pytest tests/install tests/examples tests/operations tests/browser
 
 # Every behaviour under every driver, with the real servers.
 .PHONY: test-drivers

@@ -18,7 +18,9 @@ class Handler(BaseHTTPRequestHandler):
         if self.path == "/chat/die":
             os._exit(1)
         known = {"pid": os.getpid(), "version": VERSION, "path": self.path}
-        known |= {key: os.environ.get(key) for key in ("COLOUR", "SECRET", "SOCKET", "PERIJOVE_CONTROL")}
+        known |= {
+            key: os.environ.get(key) for key in ("COLOUR", "SECRET", "SOCKET", "PERIJOVE_CONTROL")
+        }
         body = json.dumps(known).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -42,7 +44,8 @@ def main():
     print("serving version", VERSION, *sys.argv[1:], flush=True)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     if "SOCKET" not in os.environ:
-        open("alone", "a").write(f"{os.getpid()}\n")
+        with open("alone", "a") as file:
+            file.write(f"{os.getpid()}\n")
         while True:
             time.sleep(0.1)
     with Server(os.environ["SOCKET"], Handler) as server:
