@@ -22,7 +22,11 @@ use perijove_gateway::{
 use perijove_hub::{Hub, StateLock};
 use perijove_process::ProcessIdentity;
 use serde_json::json;
-use tokio::{runtime, sync::mpsc, time::timeout};
+use tokio::{
+    runtime,
+    sync::{mpsc, watch::Sender},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -46,6 +50,7 @@ use crate::{
 };
 
 mod application;
+mod broken;
 mod descriptors;
 mod edge;
 pub(crate) mod ending;
@@ -60,12 +65,14 @@ mod services;
 mod status;
 mod traces;
 mod upgrade;
+mod watching;
 
 use application::Applications;
 use edge::{Roads, Sockets};
 use services::Services;
 use status::Board;
 use upgrade::{End, tell_upgraded};
+use watching::Baseline;
 
 /// Wishes that may wait while another is fulfilled.
 const WISHES: usize = 16;
@@ -238,6 +245,8 @@ struct Site {
     meter: Option<Arc<Meter>>,
     tracer: Option<Arc<Tracer>>,
     board: Arc<Board>,
+    /// What is watched for changes.
+    watched: Sender<Option<Baseline>>,
     notify: Notify,
     pid_file: Option<PidFile>,
     /// The process that this one has replaced, which may still finish what is under way.
@@ -280,8 +289,10 @@ impl Site {
         let (upstreams, elsewhere) = routes::upstreams(&plan);
         let used = routes::used(&plan.site, &upstreams);
         metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
+        let stop = CancellationToken::new();
+        let watched = watching::follow(&plan, &intents, tracker, &stop);
         let mut services = Services::start(&source, &plan, tracker).await?;
-        let applications = Applications::start(&source, &plan, &upstreams, tracker).await?;
+        let (applications, trouble) = broken::start(&source, &plan, &upstreams, tracker).await?;
         services.start_others(&source, &plan).await?;
         let hub = open_hub(&source, &plan, &roads.site, used.cloned(), taking).await?;
         let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
@@ -300,9 +311,6 @@ impl Site {
         let socket = plan.folders.control_socket();
         Control::new(secret, intents, status, hall.clone(), socket).serve_on(&roads.control);
         board.watch(&applications, &services);
-        roads.site.serve_only(plan.site.hosts.as_deref());
-        let routes = routes::all(&plan, used, (&applications, &services), meter.as_deref());
-        let placed = routes::place(&roads.site, routes);
         let mut site = Self {
             notify: Notify::of(&source.environment),
             source,
@@ -310,7 +318,7 @@ impl Site {
             roads,
             sockets,
             listeners: gateway.listeners(),
-            placed,
+            placed: Vec::new(),
             upstreams,
             elsewhere,
             applications,
@@ -323,14 +331,29 @@ impl Site {
             meter,
             tracer,
             board,
+            watched,
             pid_file: None,
             before: None,
-            stop: CancellationToken::new(),
+            stop,
             tracker: tracker.clone(),
             lock: Some(lock),
         };
+        site.place(trouble.as_ref());
         site.run_beside();
         Ok((site, gateway))
+    }
+
+    /// Puts the routes in place, or what is shown instead.
+    fn place(&mut self, trouble: Option<&Refusal>) {
+        let Self { plan, upstreams, applications, services, meter, .. } = self;
+        self.roads.site.serve_only(plan.site.hosts.as_deref());
+        let running = (&*applications, &*services);
+        let of_site = routes::used(&plan.site, upstreams);
+        let all = routes::all(plan, of_site, running, meter.as_deref());
+        self.placed = routes::place(&self.roads.site, all);
+        if let Some(refusal) = trouble {
+            self.show(refusal);
+        }
     }
 
     /// Starts what runs beside the requests.

@@ -55,7 +55,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         Failure::new(Kind::Other, error).hint(format!("could not write {}", folder.display()))
     })?;
     environment::make(&folder, &arguments.python)?;
-    let flags = Flags { config: Some(folder), listen: arguments.listen, root: None };
+    let flags = Flags { config: Some(folder), listen: arguments.listen, root: None, watch: false };
     site::serve(site::Source { flags, environment, folder: here, generation: 0 }, &LOGINS)
 }
 

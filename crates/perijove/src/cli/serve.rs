@@ -21,11 +21,19 @@ pub(super) struct Arguments {
     /// The folder of the site
     #[arg(long, value_name = "DIR")]
     pub(super) root: Option<PathBuf>,
+    /// For development: reload when files of the site change, and show in the browser why a version
+    /// cannot be loaded; never in production, since that shows source code
+    #[arg(long)]
+    pub(super) watch: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (environment, folder) = super::surroundings()?;
-    let flags =
-        Flags { config: arguments.config.config, listen: arguments.listen, root: arguments.root };
+    let flags = Flags {
+        config: arguments.config.config,
+        listen: arguments.listen,
+        root: arguments.root,
+        watch: arguments.watch,
+    };
     site::serve(site::Source { flags, environment, folder, generation: 0 }, &[])
 }

@@ -129,6 +129,7 @@ pub(crate) struct Flags {
     pub(crate) config: Option<PathBuf>,
     pub(crate) listen: Vec<String>,
     pub(crate) root: Option<PathBuf>,
+    pub(crate) watch: bool,
 }
 
 /// All layers, one over the other.
@@ -240,6 +241,9 @@ fn options(flags: &Flags, folder: &Path) -> Entry {
         // What is named on the command line is meant from the current folder.
         let root = folder.join(root).to_string_lossy().into_owned();
         layer.put(&["site", "root"], Entry::new(Value::Text(root), Origin::Flag("--root")));
+    }
+    if flags.watch {
+        layer.put(&["site", "watch"], Entry::new(Value::Boolean(true), Origin::Flag("--watch")));
     }
     layer
 }

@@ -109,6 +109,11 @@ impl Applications {
         Ok(Self { all, tracker: tracker.clone() })
     }
 
+    /// None yet.
+    pub(super) fn none(tracker: &TaskTracker) -> Self {
+        Self { all: Vec::new(), tracker: tracker.clone() }
+    }
+
     /// Prepares every application for a new plan, one after another, since each looks how much
     /// memory is left: those that run get new workers beside the old ones, new ones are started.
     /// When one cannot, all go on as they are.
@@ -251,7 +256,11 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
     }
     let package = package(source)?;
     let control = plan.folders.control_socket();
-    let environment = environment(source, plan, Some(&control));
+    let mut environment = environment(source, plan, Some(&control));
+    if plan.life.watch {
+        // Python takes a file of the same length and second for the one that it has compiled.
+        environment.entry("PYTHONDONTWRITEBYTECODE".into()).or_insert_with(|| "1".into());
+    }
     let wanted = |(place, application): (Place, &plan::Application)| {
         let wanted = perijove_apps::Plan {
             application: application.name.clone(),

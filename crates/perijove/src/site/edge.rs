@@ -136,6 +136,7 @@ impl Open<'_> {
             slow: Some(plan.log.slow.0).filter(|slow| !slow.is_zero()),
             meter: self.meter.clone(),
             tracer: self.tracer.clone(),
+            ..perijove_gateway::Plan::default()
         }
     }
 

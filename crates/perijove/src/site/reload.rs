@@ -8,7 +8,7 @@ mod notebooks;
 
 use perijove_gateway::Tls;
 
-use super::{Site, application, routes};
+use super::{Site, application, broken, routes, watching::Baseline};
 use crate::{
     config::{
         Plan,
@@ -25,6 +25,11 @@ impl Site {
     pub(super) async fn reload(&mut self, asked: Option<&Asked>) -> Result<(), Refusal> {
         let told = self.renew(asked).await;
         self.board.tell_reload(told.as_ref().err());
+        if let Err(refusal) = &told
+            && self.plan.life.watch
+        {
+            self.show(refusal);
+        }
         told
     }
 
@@ -39,6 +44,7 @@ impl Site {
                 "a change of {keys} needs a new process\nhint: {hint}"
             )));
         }
+        let baseline = Baseline::of(&plan);
         let listening = self.prepare_listening(&plan)?;
         let tell = Asked::tell(asked);
         let of_site = &self.upstreams;
@@ -51,7 +57,18 @@ impl Site {
         self.applications.switch(coming).await?;
         self.services.switch(&self.source, &plan, services);
         self.take_over(plan, listening);
+        self.watched.send_replace(baseline);
         Ok(())
+    }
+
+    /// Shows in place of the site why its newest version does not serve: while it is developed only.
+    pub(super) fn show(&mut self, refusal: &Refusal) {
+        self.roads.site.insert(None, "/", broken::route(refusal));
+        let top = (None, "/".to_owned());
+        // Whatever takes over puts its own there, or takes this away.
+        if !self.placed.contains(&top) {
+            self.placed.push(top);
+        }
     }
 
     fn take_over(&mut self, plan: Plan, listening: Option<Listening>) {

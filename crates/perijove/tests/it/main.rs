@@ -37,4 +37,5 @@ mod tls;
 mod traces;
 mod upgrading;
 mod upstream;
+mod watching;
 mod workers;
