@@ -21,6 +21,7 @@ mod documents;
 mod edge;
 mod house;
 mod limits;
+mod lingering;
 mod logs;
 mod metrics;
 mod notebooks;
