@@ -39,6 +39,8 @@ pub enum Verdict {
 pub struct Pass {
     /// Who is asking, as the guard found out; services are told.
     pub subject: Option<Arc<str>>,
+    /// What upstreams are told, as [`Proven::fields`](crate::Proven::fields).
+    pub proven: Vec<(String, String)>,
     /// Fields that are added to the answer (Set-Cookie of whoever was asked, for example).
     pub fields: FieldBlock,
     /// Ask again after this long while an upgraded connection is open; `None`: never.

@@ -82,6 +82,9 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Admission::Granted(route, pass) => (route, pass),
         Admission::Refused(answer) => return Ok(Answer::Response(clean(*answer))),
     };
+    if !pass.proven.is_empty() {
+        tell(&mut request.client, &pass.proven);
+    }
     record(&route, &request.head);
     request.body = body::limited(request.body, route.limits.body)?;
     let (head, client) = (request.head.clone(), request.client.clone());
@@ -122,6 +125,13 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         }
         body => Answer::Response(Response { body, ..answer }),
     })
+}
+
+/// Adds what a guard has found out to what is known of a client.
+fn tell(client: &mut Client, found: &[(String, String)]) {
+    let mut proven = client.proven.as_deref().cloned().unwrap_or_default();
+    proven.fields.extend_from_slice(found);
+    client.proven = Some(Arc::new(proven));
 }
 
 /// What a guard made of a request.

@@ -52,6 +52,7 @@ impl Door {
             Word::Yes(yes) if address.admits(&yes.user) => Verdict::Pass(Pass {
                 subject: Some(yes.user.name().into()),
                 fields: yes.cookies,
+                proven: Vec::new(),
                 ask_again: Some(yes.ask_again),
             }),
             Word::Yes(_) | Word::Nobody => refuse(pages::not_yours(head)),

@@ -56,6 +56,7 @@ mod edge;
 pub(crate) mod ending;
 mod failing;
 mod finish;
+mod hooks;
 mod metrics;
 mod redirect;
 mod reload;

@@ -65,7 +65,7 @@ impl Guard for Doorkeeper {
             b"/g/in" => {
                 let mut fields = perijove_gateway::FieldBlock::new();
                 fields.push("Set-Cookie", "seen=1");
-                Verdict::Pass(Pass { subject: Some("ada".into()), fields, ask_again: None })
+                Verdict::Pass(Pass { subject: Some("ada".into()), fields, ..Pass::default() })
             }
             b"/g/other" => Verdict::Reroute("/h/there?x".into()),
             b"/g/round" => Verdict::Reroute("/g/other".into()),

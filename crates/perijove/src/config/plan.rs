@@ -30,7 +30,7 @@ mod site;
 mod tls;
 mod traces;
 
-pub(crate) use access::{AccessPlan, Admission, covers};
+pub(crate) use access::{AccessPlan, Admission, AllowPlan, AuthPlan, covers};
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget, UpstreamAt};
 pub(crate) use files::StaticPlan;

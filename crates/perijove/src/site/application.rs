@@ -38,6 +38,11 @@ impl Place {
         Self { host: None, path: "/".to_owned() }
     }
 
+    /// That of who decides who may pass; no request of a client goes there.
+    pub(super) fn of_access() -> Self {
+        Self { host: None, path: "(access)".to_owned() }
+    }
+
     pub(super) fn is_of_site(&self) -> bool {
         *self == Self::of_site()
     }
@@ -245,7 +250,9 @@ fn places(plan: &Plan) -> Vec<(Place, &plan::Application)> {
         }
         _ => None,
     });
-    of_site.into_iter().chain(others).collect()
+    let of_access = plan.access.application.as_ref();
+    let of_access = of_access.map(|application| (Place::of_access(), application));
+    of_site.into_iter().chain(others).chain(of_access).collect()
 }
 
 /// What the workers of each application are to be like.
@@ -262,6 +269,11 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
         environment.entry("PYTHONDONTWRITEBYTECODE".into()).or_insert_with(|| "1".into());
     }
     let wanted = |(place, application): (Place, &plan::Application)| {
+        let mut environment = environment.clone();
+        if place == Place::of_access() {
+            let scripts = serde_json::to_string(&plan.access.scripts()).unwrap_or_default();
+            environment.insert("PERIJOVE_ACCESS".into(), scripts.into());
+        }
         let wanted = perijove_apps::Plan {
             application: application.name.clone(),
             root: application.root.clone(),
@@ -274,7 +286,7 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             threads: application.threads,
             interface: application.interface,
             asgi: application.asgi,
-            environment: environment.clone(),
+            environment,
             account: plan.site.account.clone(),
             umask: plan.site.umask,
             sockets: plan.folders.runtime.join(place.folder(source.generation)),

@@ -9,7 +9,8 @@ use perijove_gateway::{
 
 use super::{
     application::{self, Applications, Place},
-    finish, rules,
+    finish,
+    rules::Rules,
     services::Services,
 };
 use crate::config::{
@@ -60,15 +61,16 @@ pub(super) fn all(
 ) -> Vec<Placed> {
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
+    let rules = Rules::new(plan, applications);
     let mut placed = site(plan, upstreams, &memory);
     let finish = finish::of_site(&plan.site, &memory);
     for (_, path, route) in &mut placed {
-        rules::of_site(plan, path, route);
+        rules.of_site(path, route);
         route.finish.clone_from(&finish);
     }
     placed.extend(plan.routes.iter().filter_map(|written| {
         let mut placed = further(written, (applications, services), &memory)?;
-        rules::of_path(plan, written, &mut placed.2);
+        rules.of_path(written, &mut placed.2);
         placed.2.finish = finish::of_plan(&written.finish, None);
         Some(placed)
     }));

@@ -3,34 +3,80 @@
 
 use std::sync::Arc;
 
-use perijove_gateway::{Access, Guard, Route, Spooling};
+use perijove_gateway::{Access, Guard, Route, Spooling, UpstreamSettings, Upstreams};
 
+use super::{
+    application::{Applications, Place},
+    hooks::{Hooks, Kept},
+};
 use crate::config::{
     Plan,
     plan::{Admission, RoutePlan, RouteTarget, SiteTarget, covers},
 };
 
-/// Puts the rules of the site on one of its routes.
-pub(super) fn of_site(plan: &Plan, path: &str, route: &mut Route) {
-    let runs_here = matches!(plan.site.target, SiteTarget::Application(_));
-    of_all(plan, path, route);
-    route.spooling = spooling(plan, plan.site.body_buffer, runs_here, plan.site.body_limit);
+/// The rules of a plan.
+pub(super) struct Rules<'a> {
+    plan: &'a Plan,
+    /// Who is asked about users and addresses.
+    judges: Option<Arc<Upstreams>>,
+    kept: Arc<Kept>,
 }
 
-/// Puts the rules of a further path on its route.
-pub(super) fn of_path(plan: &Plan, written: &RoutePlan, route: &mut Route) {
-    let runs_here = matches!(written.target, RouteTarget::Application(_));
-    of_all(plan, &written.path, route);
-    let own = access(&written.admission, route.guard.take());
-    route.guard = own;
-    route.spooling = spooling(plan, written.body_buffer, runs_here, written.body_limit);
-}
+impl<'a> Rules<'a> {
+    pub(super) fn new(plan: &'a Plan, applications: &Applications) -> Self {
+        let judges = applications.at(&Place::of_access()).map(|found| found.upstreams.clone());
+        Self { plan, judges, kept: Arc::new(Kept::new()) }
+    }
 
-fn of_all(plan: &Plan, path: &str, route: &mut Route) {
-    route.limits.upgrade_silence = plan.limits.websocket_idle_time.0;
-    let mut admission = plan.access.admission.clone();
-    admission.needs_certificate |= covers(&plan.access.certificate_paths, path);
-    route.guard = access(&admission, route.guard.take());
+    /// Puts the rules of the site on one of its routes.
+    pub(super) fn of_site(&self, path: &str, route: &mut Route) {
+        let Plan { site, .. } = self.plan;
+        let runs_here = matches!(site.target, SiteTarget::Application(_));
+        self.of_all(path, route);
+        route.spooling = self.spooling(site.body_buffer, runs_here, site.body_limit);
+    }
+
+    /// Puts the rules of a further path on its route.
+    pub(super) fn of_path(&self, written: &RoutePlan, route: &mut Route) {
+        let runs_here = matches!(written.target, RouteTarget::Application(_));
+        self.of_all(&written.path, route);
+        route.guard = access(&written.admission, route.guard.take());
+        route.spooling = self.spooling(written.body_buffer, runs_here, written.body_limit);
+    }
+
+    fn of_all(&self, path: &str, route: &mut Route) {
+        let Plan { limits, access: rules, .. } = self.plan;
+        route.limits.upgrade_silence = limits.websocket_idle_time.0;
+        let mut admission = rules.admission.clone();
+        admission.needs_certificate |= covers(&rules.certificate_paths, path);
+        let hooks = self.hooks(path, route);
+        route.guard = access(&admission, hooks);
+    }
+
+    /// Asks the site's functions, where they are to be asked. Who has signed in is told onward; the
+    /// password is not.
+    fn hooks(&self, path: &str, route: &mut Route) -> Option<Arc<dyn Guard>> {
+        let rules = &self.plan.access;
+        let auth = rules.auth.clone().filter(|auth| covers(&auth.paths, path));
+        let allow = rules.allow.clone().filter(|allow| covers(&allow.paths, path));
+        if auth.is_none() && allow.is_none() {
+            return None;
+        }
+        if auth.is_some() {
+            route.rewrite.remove =
+                [&*route.rewrite.remove, &["authorization".to_owned()]].concat().into();
+        }
+        // Where nobody could be asked, nobody passes: an empty set has no answer.
+        let upstreams =
+            self.judges.clone().unwrap_or_else(|| Upstreams::new(UpstreamSettings::default()));
+        Some(Arc::new(Hooks { upstreams, auth, allow, kept: self.kept.clone() }))
+    }
+
+    /// Which bodies are received as a whole: where nobody said so, all for an application of ours.
+    fn spooling(&self, most: Option<u64>, runs_here: bool, limit: u64) -> Option<Spooling> {
+        let most = most.unwrap_or(if runs_here { limit } else { 0 });
+        (most > 0).then(|| Spooling { most, folder: self.plan.scratch.as_path().into() })
+    }
 }
 
 /// A guard for the rules, and for what is asked behind them; none where everybody may pass.
@@ -42,10 +88,4 @@ fn access(admission: &Admission, then: Option<Arc<dyn Guard>>) -> Option<Arc<dyn
         then: None,
     };
     if access.is_open() { then } else { Some(Arc::new(Access { then, ..access })) }
-}
-
-/// Which bodies are received as a whole: where nobody said so, all for an application of ours.
-fn spooling(plan: &Plan, most: Option<u64>, runs_here: bool, limit: u64) -> Option<Spooling> {
-    let most = most.unwrap_or(if runs_here { limit } else { 0 });
-    (most > 0).then(|| Spooling { most, folder: plan.scratch.as_path().into() })
 }

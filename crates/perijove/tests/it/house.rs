@@ -28,7 +28,7 @@ const FOREIGN_TO_THE_GATEWAY: [&str; 8] =
     ["python", "user", "users", "notebook", "notebooks", "kernel", "kernels", "jupyter"];
 
 /// What looks like such a word in the gateway and is something else.
-const INNOCENT: [&str; 10] = [
+const INNOCENT: [&str; 11] = [
     // the operating system's
     "the kernel",
     "by_kernel",
@@ -38,6 +38,8 @@ const INNOCENT: [&str; 10] = [
     // a field that is taken out by its prefix, in tests
     "perijove-user",
     "perijove_user",
+    // what upstreams are told, in comments and tests
+    "x-forwarded-user",
     // part of an address
     "user names",
     // an account of the system

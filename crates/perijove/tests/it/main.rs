@@ -19,6 +19,7 @@ mod corpus;
 mod deploys;
 mod documents;
 mod edge;
+mod hooks;
 mod house;
 mod limits;
 mod lingering;

@@ -1,13 +1,16 @@
 //! Who may pass: networks, certificates of clients, functions in Python.
 
 use std::{
+    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use super::{Check, edge::network};
-use crate::config::{Allow, Auth, ClientVerify, Config, Route, Tls};
+use perijove_apps::workers::Workers;
+
+use super::{Application, Check, edge::network, site::python};
+use crate::config::{Allow, Auth, ClientVerify, Config, Route, Site, Tls};
 
 /// Who may pass to a route, by address and certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) struct AccessPlan {
     pub(crate) certificate_paths: Vec<String>,
     pub(crate) auth: Option<AuthPlan>,
     pub(crate) allow: Option<AllowPlan>,
+    /// What runs these functions.
+    pub(crate) application: Option<Application>,
 }
 
 /// Signing in by a function in Python.
@@ -47,6 +52,21 @@ pub(crate) struct AllowPlan {
 }
 
 impl AccessPlan {
+    /// Where the functions are, by what they are asked.
+    pub(crate) fn scripts(&self) -> BTreeMap<&'static str, &Path> {
+        let mut scripts = BTreeMap::new();
+        if let Some(auth) = &self.auth {
+            scripts.insert("password", auth.script.as_path());
+            if auth.group.is_some() {
+                scripts.insert("groups", auth.group_script.as_deref().unwrap_or(&auth.script));
+            }
+        }
+        if let Some(allow) = &self.allow {
+            scripts.insert("allow", allow.script.as_path());
+        }
+        scripts
+    }
+
     /// The paths below which something is asked that is not asked elsewhere.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
         let auth = self.auth.iter().flat_map(|auth| &auth.paths);
@@ -77,6 +97,7 @@ pub(super) fn of_site(config: &Config, root: &Path, check: &mut Check<'_>) -> Ac
             needs_certificate: false,
         },
         certificate_paths: paths,
+        application: application(site, root, check),
         auth: site.auth.as_ref().and_then(|auth| self::auth(auth, root, check)),
         allow: site.allow.as_ref().and_then(|allow| self::allow(allow, root, check)),
     }
@@ -98,6 +119,29 @@ pub(super) fn of_route(
         needs_certificate: route.client_certificate,
     }
 }
+
+/// A worker for the functions, if there are any.
+fn application(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<Application> {
+    site.auth.as_ref().map(drop).or(site.allow.as_ref().map(drop))?;
+    Some(Application {
+        name: perijove_apps::Application::Module("perijove.access:make()".to_owned()),
+        why: Vec::new(),
+        root: root.to_owned(),
+        python: python(site.python.as_deref(), "site.python", root, check)?,
+        driver: perijove_apps::Driver::Native,
+        server_arguments: Vec::new(),
+        workers: Workers::written(1),
+        install: false,
+        threads: THREADS,
+        asgi: perijove_apps::Asgi::default(),
+        interface: perijove_apps::Interface::Wsgi,
+        health: None,
+        start_time: site.start_time.0,
+    })
+}
+
+/// Questions that are answered at the same time.
+const THREADS: usize = 8;
 
 /// Without an authority nobody could pass.
 fn needs_authority(config: &Config, key: &str, check: &mut Check<'_>) {
@@ -151,7 +195,6 @@ fn auth(auth: &Auth, root: &Path, check: &mut Check<'_>) -> Option<AuthPlan> {
     if !auth.realm.bytes().all(is_plain) {
         check.wrong("site.auth.realm", "can be printable ASCII without quotes only", "");
     }
-    check.wrong("site.auth", "is not available in this version", "");
     let group_script = auth.group_script.as_ref().map(|path| root.join(path));
     Some(AuthPlan {
         paths: paths(&auth.paths, "site.auth.paths", check),
@@ -164,7 +207,6 @@ fn auth(auth: &Auth, root: &Path, check: &mut Check<'_>) -> Option<AuthPlan> {
 }
 
 fn allow(allow: &Allow, root: &Path, check: &mut Check<'_>) -> Option<AllowPlan> {
-    check.wrong("site.allow", "is not available in this version", "");
     Some(AllowPlan {
         paths: paths(&allow.paths, "site.allow.paths", check),
         script: script(allow.script.as_ref(), "site.allow", root, check)?,

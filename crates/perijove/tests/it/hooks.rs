@@ -1,0 +1,125 @@
+//! Functions of the site in Python that say who may pass.
+
+use std::fs;
+
+use crate::site::{Answer, Plan, Site};
+
+fn plan() -> Plan {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/apps/access.py");
+    Plan::new()
+        .wsgi("hello")
+        .file("access.py", fs::read_to_string(script).unwrap())
+        .file("public/admin/page.txt", "a page")
+        .set("site.auth.script = 'access.py'")
+        .set("site.auth.paths = ['/tell', '/admin/']")
+        .set("site.auth.realm = 'the office'")
+}
+
+/// `Authorization` of the kind Basic.
+fn basic(pair: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in pair.as_bytes().chunks(3) {
+        let value = group.iter().fold(0_u32, |value, byte| value << 8 | u32::from(*byte));
+        let value = value << (8 * (3 - group.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(value >> (18 - 6 * at)) as usize % 64];
+            text.push(if at > group.len() { '=' } else { char::from(digit) });
+        }
+    }
+    format!("Authorization: Basic {text}")
+}
+
+async fn ask(site: &Site, path: &str, fields: &[&str]) -> Answer {
+    site.connect().await.ask_with("GET", path, fields, b"").await
+}
+
+fn asked(site: &Site, what: &str) -> usize {
+    let text = fs::read_to_string(site.folder().join("asked.txt")).unwrap_or_default();
+    text.lines().filter(|line| line.starts_with(what)).count()
+}
+
+#[tokio::test]
+async fn who_knows_the_password_may_pass() {
+    let site = plan().start().await;
+    let check = async |pair: &str, expected: u16| {
+        ask(&site, "/tell", &[&basic(pair)]).await.is(expected);
+    };
+    site.get("/").await.shows("hello");
+    let refused = site.get("/tell").await;
+    assert_eq!(refused.status, 401);
+    let challenge = "Basic realm=\"the office\", charset=\"UTF-8\"";
+    assert_eq!(refused.field("www-authenticate"), Some(challenge));
+    let told = ask(&site, "/tell", &[&basic("ada:secret"), "X-Forwarded-User: root"]).await;
+    let told: serde_json::Value = serde_json::from_str(&told.text()).unwrap();
+    assert_eq!((&told["REMOTE_USER"], &told["AUTH_TYPE"]), (&"ada".into(), &"Basic".into()));
+    assert!(
+        told.get("HTTP_AUTHORIZATION").is_none() && !told.to_string().contains("root"),
+        "{told}"
+    );
+    check("ada:wrong", 401).await;
+    check("ada:", 401).await;
+    check("nobody:secret", 401).await;
+    check("jos\u{e9}:se\u{f1}al:1", 200).await;
+    check("a\nb:secret", 401).await;
+    // No answer is no yes.
+    check("trouble:secret", 503).await;
+    check("vague:secret", 503).await;
+    let two = [&*basic("ada:wrong"), &*basic("bob:hidden")];
+    ask(&site, "/tell", &two).await.is(401);
+    let log = site.stop().log;
+    assert!(!log.contains("secret") && !log.contains("YWRhOnNlY3Jld"), "{log}");
+}
+
+#[tokio::test]
+async fn files_below_such_a_path_are_guarded_too() {
+    let site = plan().start().await;
+    site.get("/admin/page.txt").await.is(401);
+    let page = ask(&site, "/admin/page.txt", &[&basic("bob:hidden")]).await;
+    page.shows("a page");
+    assert_eq!(page.field("cache-control").map(|value| value.contains("private")), Some(true));
+    // However the path is spelled.
+    for path in
+        ["/admin/./page.txt", "//admin/page.txt", "/%61dmin/page.txt", "/x/../admin/page.txt"]
+    {
+        let answer = site.get(path).await;
+        assert!(matches!(answer.status, 400 | 401 | 404), "{path}: {}", answer.status);
+    }
+}
+
+#[tokio::test]
+async fn a_group_may_be_needed_and_yes_is_remembered() {
+    let site =
+        plan().set("site.auth.group = 'admin'").set("site.auth.keep-time = '10m'").start().await;
+    for _ in 0..3 {
+        ask(&site, "/tell", &[&basic("ada:secret")]).await.is(200);
+        ask(&site, "/tell", &[&basic("bob:hidden")]).await.is(403);
+        ask(&site, "/tell", &[&basic("ada:wrong")]).await.is(401);
+    }
+    assert_eq!(asked(&site, "password bob"), 1);
+    // Once right, and wrong each time.
+    assert_eq!(asked(&site, "password ada"), 4);
+}
+
+#[tokio::test]
+async fn a_function_says_which_addresses_may_come() {
+    let site = plan()
+        .set("site.allow.script = 'access.py'")
+        .set("site.allow.paths = ['/', '/tell']")
+        .set("site.allow.keep-time = 0")
+        .start()
+        .await;
+    site.get("/").await.shows("hello");
+    ask(&site, "/tell", &[&basic("ada:secret")]).await.is(200);
+    site.make("closed");
+    site.get("/").await.is(403);
+    ask(&site, "/tell", &[&basic("ada:secret")]).await.is(403);
+    assert!(asked(&site, "allow 127.0.0.1") >= 4);
+}
+
+#[test]
+fn a_script_without_the_function_is_told() {
+    let ended = plan().file("access.py", "def nothing(): ...\n").run();
+    assert!(ended.code != Some(0), "{}", ended.log);
+    ended.shows("has no function `check_password`");
+}
