@@ -115,6 +115,8 @@ fn weight(parameter: &[u8]) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[track_caller]
@@ -147,5 +149,15 @@ mod tests {
         check("br ; q=0.9 , gzip ;q=1.000", &all, Gzip);
         check("brotli, gzipped", &all, Identity);
         check(",,;q=1,gzip", &all, Gzip);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_for_one_at_hand_is_chosen(list in "[a-z*;=q.,01 ]{0,40}") {
+            let all = [Coding::Zstd, Coding::Gzip, Coding::Brotli];
+            let chosen = choose(std::iter::once(list.as_bytes()), all.into_iter());
+            let is_named = list.contains(chosen.token()) || list.contains('*');
+            prop_assert!(chosen == Coding::Identity || is_named || list.contains("x-gzip"), "{}", list);
+        }
     }
 }

@@ -23,6 +23,9 @@ pub(crate) const SHORTEST: u64 = 1024;
 /// Bodies up to this size that are at hand are compressed at once; their length is told then.
 const AT_ONCE: usize = 64 << 10;
 
+/// Larger files are sent by the kernel, as they are: who serves such texts puts compressed ones beside.
+const LARGEST_FILE: u64 = 8 << 20;
+
 /// What we can make, what costs least for what it saves first.
 const CHOICE: [Coding; 4] = [Coding::Zstd, Coding::Gzip, Coding::Brotli, Coding::Identity];
 
@@ -44,7 +47,14 @@ pub(crate) fn apply(answer: &mut Response, head: &Head) {
     if coding == Coding::Identity {
         return;
     }
-    let body = if is_head { Some(Body::Empty) } else { coded(&mut answer.body, coding) };
+    let is_large = matches!(&answer.body, Body::File(file) if file.length > LARGEST_FILE);
+    let body = if is_large {
+        None
+    } else if is_head {
+        Some(Body::Empty)
+    } else {
+        coded(&mut answer.body, coding)
+    };
     if let Some(body) = body {
         answer.body = body;
         mark(&mut answer.fields, coding);

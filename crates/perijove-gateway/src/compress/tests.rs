@@ -206,6 +206,22 @@ fn what_waits_is_sent_on_and_what_is_long_gives_way() {
 }
 
 #[test]
+fn large_files_are_left_to_the_kernel() {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    let check = |method: &str, length, expected: &str| {
+        let mut answer = Response::new(200, "text/plain", "");
+        let file = std::sync::Arc::new(file.try_clone().unwrap());
+        answer.body = Body::File(crate::FileBody { file, offset: 0, length });
+        apply(&mut answer, &head(method, "gzip"));
+        assert_eq!(field(&answer, "content-encoding"), expected, "{method} {length}");
+    };
+    check("GET", 8 << 20, "gzip");
+    check("GET", (8 << 20) + 1, "");
+    check("HEAD", 8 << 20, "gzip");
+    check("HEAD", (8 << 20) + 1, "");
+}
+
+#[test]
 fn a_body_that_breaks_off_is_told_so() {
     let pieces = Pieces([Some(Ok(text(10).into())), Some(Err(BodyError::CutOff))].into());
     let mut answer = Response::new(200, "text/plain", "");

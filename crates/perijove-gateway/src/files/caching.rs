@@ -62,6 +62,7 @@ impl CacheRule {
 /// Whether a pattern fits the whole of a text. It costs no more than the pattern's length times the
 /// square of the text's.
 fn fits(pattern: &[u8], text: &[u8]) -> bool {
+    let whole = pattern;
     let (mut pattern, mut text) = (pattern, text);
     // Where to go on when what follows does not fit: for the last star, and for the last double
     // one, which passes slashes.
@@ -69,8 +70,10 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     let mut stars: Option<(&[u8], &[u8], bool)> = None;
     loop {
         if let Some(rest) = pattern.strip_prefix(b"**") {
-            // `**/` is whole names, or none at all.
-            let names = rest.strip_prefix(b"/");
+            // Where a name begins, `**/` is whole names, or none at all.
+            let before = whole.get(..whole.len() - pattern.len()).and_then(<[u8]>::last);
+            let is_name = before.is_none_or(|byte| *byte == b'/');
+            let names = rest.strip_prefix(b"/").filter(|_| is_name);
             pattern = names.unwrap_or(rest);
             (stars, star) = (Some((pattern, text, names.is_some())), None);
             continue;
@@ -94,8 +97,9 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
             && *passed != b'/'
         {
             (pattern, text, star) = (rest, from, Some((rest, from)));
-        } else if let Some((rest, [_, from @ ..], is_whole)) = stars {
-            let from = if is_whole { behind_slash(from) } else { from };
+        } else if let Some((rest, before, is_whole)) = stars {
+            let from = if is_whole { behind_slash(before) } else { before.get(1..) };
+            let Some(from) = from else { return false };
             (pattern, text, star, stars) = (rest, from, None, Some((rest, from, is_whole)));
         } else {
             return false;
@@ -103,12 +107,14 @@ fn fits(pattern: &[u8], text: &[u8]) -> bool {
     }
 }
 
-fn behind_slash(text: &[u8]) -> &[u8] {
-    memchr::memchr(b'/', text).and_then(|at| text.get(at + 1..)).unwrap_or_default()
+fn behind_slash(text: &[u8]) -> Option<&[u8]> {
+    text.get(memchr::memchr(b'/', text)? + 1..)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -172,5 +178,38 @@ mod tests {
         check("/app.3f2a9c1b.js", Some(FOR_EVER));
         check("/app.js", None);
         assert_eq!(Caching::default().of(b"/app.3f2a9c1b.js"), None);
+    }
+
+    /// The same as [`fits`], too simple to be wrong and too slow to be used.
+    fn fits_slowly(pattern: &[u8], text: &[u8], is_name: bool) -> bool {
+        let rests =
+            |text: &[u8]| (0..=text.len()).map(|at| text[at..].to_vec()).collect::<Vec<_>>();
+        if let Some(rest) = pattern.strip_prefix(b"**/").filter(|_| is_name) {
+            let names = (0..text.len()).filter(|at| text[*at] == b'/').map(|at| &text[at + 1..]);
+            return std::iter::once(text).chain(names).any(|text| fits_slowly(rest, text, true));
+        }
+        if let Some(rest) = pattern.strip_prefix(b"**") {
+            return rests(text).iter().any(|text| fits_slowly(rest, text, false));
+        }
+        match (pattern.split_first(), text.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), _) => {
+                let end = text.iter().position(|b| *b == b'/').unwrap_or(text.len());
+                (0..=end).any(|at| fits_slowly(rest, &text[at..], false))
+            }
+            (Some((wanted, rest)), Some((found, after))) => {
+                (wanted == found || (*wanted == b'?' && *found != b'/'))
+                    && fits_slowly(rest, after, *wanted == b'/')
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn patterns_fit_what_a_simple_search_says(pattern in "[ab/*?]{0,8}", text in "[ab/]{0,8}") {
+            let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(fits(pattern, text), fits_slowly(pattern, text, true));
+        }
     }
 }
