@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from served import TREE, Served
+from served import TREE, Served, until
 from table import Column
 
 Start = Callable[..., Served]
@@ -158,3 +159,22 @@ def packed(folder: Path) -> None:
     python = TREE / "target/venvs/drivers/bin/python"
     command = [python, "-m", "pip", "download", "--quiet", "--dest", folder, "gunicorn==27.0.1"]
     subprocess.run(command, check=True)
+
+
+@pytest.mark.parametrize("server", ["gunicorn", "uwsgi", "mod_wsgi"])
+def test_a_server_that_is_killed_leaves_no_process_behind(site: Start, server: str) -> None:
+    one = site(server)
+    one.start()
+    assert one.process is not None
+    before = {*one.left()} - {one.process.pid}
+    (first,) = children(one.process.pid)
+    os.kill(first, signal.SIGKILL)
+    until(lambda: not before & {*one.left()})
+    assert one.ask("/environ").status == 200
+    # Nobody tells them that perijove is gone but the system.
+    one.process.kill()
+    until(lambda: not one.left())
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

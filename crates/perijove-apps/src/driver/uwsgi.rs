@@ -52,7 +52,8 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
         command = command.arguments(names.map(|(name, number)| format!("--{name}={number}")));
     }
     command = command.arguments(&plan.server_arguments);
-    command.parent_death = ParentDeath::Terminates;
+    // Asked to end while it starts, it would start again; its workers end with it.
+    command.parent_death = ParentDeath::Kills;
     // What it takes at once depends on what it is configured to: it says so when it is ready.
     Ok(Launch {
         command,
@@ -73,7 +74,7 @@ fn wishes(plan: &Plan) -> impl Iterator<Item = String> {
     };
     ALWAYS.map(str::to_owned).into_iter().chain(numbers).filter(move |argument| {
         let name = argument.trim_start_matches("--").split('=').next().unwrap_or_default();
-        !is_chosen(name) && !(name == "processes" && is_chosen("workers"))
+        !(is_chosen(name) || name == "processes" && is_chosen("workers"))
     })
 }
 
