@@ -49,6 +49,7 @@ use crate::{
     signals::Signals,
 };
 
+mod accounts;
 mod application;
 mod broken;
 mod descriptors;
@@ -286,6 +287,7 @@ impl Site {
             tracer: tracer.clone(),
         };
         let gateway = open.bind(&mut sockets)?;
+        accounts::let_in(&plan)?;
         redirect::fill(&roads.redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan);
         let used = routes::used(&plan.site, &upstreams);

@@ -61,7 +61,8 @@ async fn a_service_is_reached_through_its_route() {
 async fn a_service_that_ends_is_started_again_and_requests_wait_for_it() {
     let site = plan().start().await;
     let first = ask(&site).await;
-    assert_eq!(site.get("/chat/die").await.status, 502);
+    // Not a GET: that would be sent again to the one that comes back.
+    assert_eq!(site.post("/chat/die", b"now").await.status, 502);
     // Its last moments may take a further connection with them.
     until("its end is known", || service(&site)["restarts"] == 1).await;
     let second = ask(&site).await;
@@ -115,6 +116,32 @@ async fn a_service_that_cannot_start_is_told_at_the_start() {
     let ended = plan().file("chat.py", broken).run();
     assert_eq!(ended.code, Some(78), "{}", ended.log);
     ended.shows("this version does not start").shows("the service \"chat\" ended before it served");
+}
+
+/// Only root can become somebody else; who is not is told so.
+#[tokio::test]
+async fn a_service_runs_as_the_account_that_is_named() {
+    let who = "[[service]]\nname = 'who'\nlog-file = 'who.log'\n\
+               command = ['/bin/sh', '-c', 'id -u; id -G; exec sleep 1000']";
+    let plan = Plan::new().file("public/a.txt", "a").set("site.user = 'nobody'").set(who);
+    if !rustix::process::geteuid().is_root() {
+        plan.run().shows("only root can run something as \"nobody\"");
+        return;
+    }
+    let site = plan.start().await;
+    let log = || fs::read_to_string(site.folder().join("who.log")).unwrap_or_default();
+    until("it has told", || log().lines().count() == 2).await;
+    let nobody = std::process::Command::new("id").args(["-u", "nobody"]).output().unwrap();
+    let nobody = String::from_utf8(nobody.stdout).unwrap();
+    assert_eq!(log().lines().next(), Some(nobody.trim()));
+    // The site's own processes reach the control socket as that account, and see nothing else.
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let at = |name: &str| fs::metadata(site.folder().join("run").join(name)).unwrap();
+    assert_eq!(at("control.sock.secret").uid().to_string(), nobody.trim());
+    assert_eq!(at("control.sock").uid().to_string(), nobody.trim());
+    assert_eq!(at("control.sock.secret").permissions().mode() & 0o777, 0o600);
+    assert_eq!(at(".").permissions().mode() & 0o777, 0o711);
+    site.tell(&["status"]);
 }
 
 #[tokio::test]

@@ -14,9 +14,10 @@ VERSION = "one"
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self):
+        os._exit(1)
+
     def do_GET(self):
-        if self.path == "/chat/die":
-            os._exit(1)
         known = {"pid": os.getpid(), "version": VERSION, "path": self.path}
         known |= {
             key: os.environ.get(key) for key in ("COLOUR", "SECRET", "SOCKET", "PERIJOVE_CONTROL")
