@@ -27,7 +27,7 @@ use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyDict};
 
 pub(crate) use shared::request_id;
 
-use crate::{lock, platform, serve::Secret};
+use crate::{forked, lock, platform, serve::Secret};
 use guest::Guest;
 use scope::ScopeMaker;
 use shared::{Host, Limits, Shared};
@@ -71,6 +71,7 @@ impl AsgiWorker {
         if socket < 0 {
             return Err(PyValueError::new_err("the socket must be a descriptor"));
         }
+        forked::register(py)?;
         #[expect(unsafe_code, reason = "Python gives descriptors as numbers")]
         // SAFETY: the caller gives the socket away.
         let listener = unsafe { OwnedFd::from_raw_fd(socket) };

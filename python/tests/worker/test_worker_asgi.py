@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from frames import FIRST_BODY, Connection, Worker
 
-Serve = Callable[[str], Connection]
+Serve = Callable[..., Connection]
 
 
 @pytest.fixture
@@ -74,6 +74,18 @@ def test_a_body_arrives_whole(asgi: Connection, length: int, chunked: bool) -> N
     body = os.urandom(length)
     answer = asgi.fetch("POST", "/all", body=body, chunked=chunked)
     assert answer.json == [length, hashlib.sha256(body).hexdigest()]
+
+
+@pytest.mark.parametrize("length", [1, 102_400, 131_073, 1_000_000])
+def test_bodies_change_hands_on_the_shelf(serve: Serve, length: int) -> None:
+    connection = serve("asgi_views", shelf=True)
+    body = os.urandom(length)
+    answer = connection.fetch("POST", "/all", body=body)
+    assert answer.json == [length, hashlib.sha256(body).hexdigest()]
+    answer = connection.fetch("GET", f"/large?{length}")
+    assert (answer.body, "TRAY" in answer.frames) == (b"x" * length, length >= 32_768)
+    while any(connection.trays()):
+        assert connection.fetch("GET", "/unread").status == 200
 
 
 def test_a_long_body_is_not_asked_for_before_the_application_does(asgi: Connection) -> None:

@@ -6,8 +6,9 @@ use pyo3::pybacked::PyBackedBytes;
 
 use crate::{
     connection::Connection,
-    frames::{self, FIRST_CREDIT, HEADER, Header, Kind, LARGEST},
+    frames::{self, FIRST_CREDIT, HEADER, Header, Kind, LARGEST, TRAY},
     head::Head,
+    shelf::Tray,
 };
 
 /// Pieces from this length on are sent without being copied.
@@ -229,7 +230,12 @@ impl Answer {
             let rest = piece.bytes.get(piece.sent..).unwrap_or_default();
             let rest = if self.has_no_body { &[] } else { rest };
             let is_first = self.stage == Stage::Started;
-            let room = if is_first { frames::room_beside(&self.head.fields) } else { LARGEST };
+            let tray = self.tray_for(connection, rest);
+            let room = match tray {
+                Some(_) => TRAY,
+                None if is_first => frames::room_beside(&self.head.fields),
+                None => LARGEST,
+            };
             let credit = usize::try_from(self.credit).unwrap_or(usize::MAX);
             let count = rest.len().min(room).min(credit);
             if count == 0 && !rest.is_empty() {
@@ -238,7 +244,11 @@ impl Answer {
             let is_end = count == rest.len();
             let is_last = piece.is_last && is_end;
             if is_first || is_last || count > 0 {
-                self.write(connection, rest.get(..count).unwrap_or_default(), is_last, sending);
+                let now = rest.get(..count).unwrap_or_default();
+                match tray {
+                    Some(tray) => self.lay(connection, tray, now, is_last),
+                    None => self.write(connection, now, is_last, sending),
+                }
                 self.stage = if is_last { Stage::Ended } else { Stage::Sent };
             }
             self.credit -= count as u64;
@@ -247,6 +257,30 @@ impl Answer {
                 return true;
             }
         }
+    }
+
+    /// A tray for a piece that is worth one.
+    fn tray_for(&self, connection: &Connection, piece: &[u8]) -> Option<Tray> {
+        let is_long = piece.len() >= LONG && self.credit >= LONG as u64;
+        let shelf = connection.shelf().filter(|_| is_long)?;
+        shelf.take(piece.len().min(TRAY))
+    }
+
+    /// Lays a piece on a tray, which the gateway takes it from.
+    fn lay(&mut self, connection: &Connection, mut tray: Tray, piece: &[u8], is_last: bool) {
+        tray.fill(piece);
+        let (id, head) = (self.id, &self.head);
+        let is_first = self.stage == Stage::Started;
+        let position = connection.put(|outgoing| {
+            if is_first {
+                frames::write_response(outgoing.buffer(), id, false, head.status, &head.fields, 0);
+            }
+            let position = outgoing.position();
+            let (number, length) = tray.hand_over();
+            outgoing.frame(Kind::TrayOut, is_last, id, &frames::tray(number, length));
+            position
+        });
+        self.last_frame = Some(position);
     }
 
     /// Writes one frame; a long one is handed to the system at once, from where its body lies.

@@ -103,12 +103,12 @@ impl Exchange {
     }
 
     /// Takes bytes of the body that have come. Who is to be woken.
-    pub(super) fn push(&self, bytes: Vec<u8>, is_last: bool) -> Vec<Future> {
+    pub(super) fn push(&self, piece: Piece, is_last: bool) -> Vec<Future> {
         let mut state = lock(&self.state);
         if state.is_over {
             return Vec::new();
         }
-        state.upload.push(bytes, is_last);
+        state.upload.push(piece, is_last);
         state.is_gone |= state.upload.is_cut_off(is_last);
         std::mem::take(&mut state.waiters)
     }

@@ -15,6 +15,7 @@ use crate::{
     forked,
     frames::{self, Kind, Request},
     lock,
+    shelf::Shelf,
 };
 
 /// Seconds that a connection may take to say who it is.
@@ -37,7 +38,7 @@ struct Arrival {
 
 /// Who a connection turned out to be.
 enum Caller {
-    Gateway(Claims),
+    Gateway(Claims, Option<Shelf>),
     Websocket(Request),
 }
 
@@ -85,8 +86,8 @@ impl Guest {
         };
         let Some(Arrival { socket, incoming, .. }) = this.leave(py)? else { return Ok(()) };
         match caller {
-            Caller::Gateway(claims) => {
-                let connection = Connection::new(forked::Kept::new(socket), claims, None);
+            Caller::Gateway(claims, shelf) => {
+                let connection = Connection::new(forked::Kept::new(socket), claims, shelf);
                 Link::open(py, &this.shared, connection, incoming)
             }
             Caller::Websocket(request) => Websocket::open(py, &this.shared, socket, &request),
@@ -135,7 +136,8 @@ impl Arrival {
         }
         let file = self.claims.take().ok_or("it brought no claims")?;
         let claims = Claims::map(&file).map_err(|_| "its claims could not be mapped")?;
-        Ok(Some(Caller::Gateway(claims)))
+        let shelf = Shelf::map(&file).map_err(|_| "its shelf could not be mapped")?;
+        Ok(Some(Caller::Gateway(claims, shelf)))
     }
 }
 

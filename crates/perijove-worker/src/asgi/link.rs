@@ -20,8 +20,10 @@ use super::{
 };
 use crate::{
     connection::{Connection, Incoming},
+    exchange::Piece,
     frames::{self, BodyLength, FrameError, Header, Kind, Request},
     lock,
+    shelf::Tray,
 };
 
 /// Reads of one connection before the others have their turn.
@@ -70,7 +72,7 @@ impl Link {
         connection: Connection,
         incoming: Incoming,
     ) -> PyResult<()> {
-        let ready = frames::ready(shared.limits.capacity, frames::IS_ASGI);
+        let ready = frames::ready(shared.limits.capacity, frames::IS_ASGI | frames::TAKES_TRAYS);
         connection.put(|outgoing| outgoing.frame(Kind::Ready, false, 0, &ready));
         let link = Self {
             shared: shared.clone(),
@@ -265,12 +267,24 @@ impl Reading {
                     *place = Some(exchange.clone_ref(link.py()));
                 }
                 arrived.requests.push((exchange, request));
+            } else if header.kind == Kind::TrayIn {
+                // Taken up even if nobody wants it, so that the tray is free again.
+                let piece = Piece::on(take_up(&link.get().connection, &payload)?);
+                if let Some(Some(exchange)) = self.exchanges.get(slot) {
+                    arrived.woken.extend(exchange.get().push(piece, header.is_last));
+                }
             } else if let Some(Some(exchange)) = self.exchanges.get(slot) {
                 go_on(exchange.get(), header, payload, arrived)?;
             }
         }
         Ok(())
     }
+}
+
+fn take_up(connection: &Connection, payload: &[u8]) -> Result<Tray, FrameError> {
+    let (number, length) = frames::read_tray(payload)?;
+    let tray = connection.shelf().and_then(|shelf| shelf.take_up(number, length));
+    tray.ok_or(FrameError::Malformed("a tray with nothing on it"))
 }
 
 fn check_carried(request: &Request) -> Result<(), FrameError> {
@@ -294,7 +308,10 @@ fn go_on(
     arrived: &mut Arrived,
 ) -> Result<(), FrameError> {
     match header.kind {
-        Kind::BodyIn => arrived.woken.extend(exchange.push(payload.into_owned(), header.is_last)),
+        Kind::BodyIn => {
+            let piece = Piece::new(payload.into_owned());
+            arrived.woken.extend(exchange.push(piece, header.is_last));
+        }
         Kind::CreditIn => {
             let (woken, sending) = exchange.grant(frames::read_credit(&payload)?);
             arrived.woken.extend(woken);

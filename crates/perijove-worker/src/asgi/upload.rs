@@ -52,11 +52,11 @@ impl Upload {
     }
 
     /// Takes bytes that have come.
-    pub(super) fn push(&mut self, bytes: Vec<u8>, is_last: bool) {
-        let length = bytes.len() as u64;
+    pub(super) fn push(&mut self, piece: Piece, is_last: bool) {
+        let length = piece.rest().len() as u64;
         self.asked = self.asked.saturating_sub(length);
         if length > 0 {
-            self.arrived.push_back(Piece::new(bytes));
+            self.arrived.push_back(piece);
         }
         match &mut self.missing {
             Some(missing) => {
@@ -127,8 +127,8 @@ mod tests {
         assert_eq!(upload.ask(), None);
         assert_eq!(taken(&mut upload), Some((b"abc".to_vec(), true)));
         assert_eq!(taken(&mut upload), None);
-        upload.push(b"defg".to_vec(), false);
-        upload.push(b"hij".to_vec(), true);
+        upload.push(Piece::new(b"defg".to_vec()), false);
+        upload.push(Piece::new(b"hij".to_vec()), true);
         assert!(!upload.is_cut_off(true));
         assert_eq!(taken(&mut upload), Some((b"defghij".to_vec(), false)));
         assert_eq!(taken(&mut upload), None);
@@ -139,16 +139,16 @@ mod tests {
         let mut upload = upload(BodyLength::Unknown, b"", false);
         assert!(!upload.is_short());
         assert_eq!(upload.ask().map(u64::from), Some(WINDOW));
-        upload.push(b"abc".to_vec(), false);
+        upload.push(Piece::new(b"abc".to_vec()), false);
         assert_eq!(taken(&mut upload), Some((b"abc".to_vec(), true)));
-        upload.push(vec![], true);
+        upload.push(Piece::new(vec![]), true);
         assert_eq!(taken(&mut upload), Some((vec![], false)));
     }
 
     #[test]
     fn a_body_that_ends_early_is_cut_off() {
         let mut upload = upload(BodyLength::Known(10), b"abc", false);
-        upload.push(b"d".to_vec(), true);
+        upload.push(Piece::new(b"d".to_vec()), true);
         assert!(upload.is_cut_off(true));
         assert_eq!(taken(&mut upload), Some((b"abcd".to_vec(), true)));
         assert_eq!(taken(&mut upload), None);
