@@ -50,10 +50,6 @@ class AsgiWorker:
         `report` shows an exception. Each scope gets a copy of `state`, unless that is `None`.
         """
 
-    @property
-    def under_way(self) -> int:
-        """How many requests and websockets are under way."""
-
     def listen(self) -> None:
         """Begins to accept connections."""
 

@@ -20,7 +20,7 @@ mod websocket;
 
 use std::{
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{Arc, Mutex},
 };
 
 use pyo3::{exceptions::PyValueError, intern, prelude::*, types::PyDict};
@@ -122,12 +122,6 @@ impl AsgiWorker {
         }
         self.shared.tell_if_idle(py);
         Ok(())
-    }
-
-    /// How many requests and websockets are under way.
-    #[getter]
-    fn under_way(&self) -> usize {
-        self.shared.under_way.load(Ordering::Relaxed)
     }
 
     /// Sends what is left, as far as the gateway takes it; true when all was sent.

@@ -1,4 +1,4 @@
-"""How much CPU a worker spends on a request: `python load.py [hello|large|upload|slow]...`.
+"""How much CPU a worker spends on a request: `python load.py [hello|asgi|large|upload]...`.
 
 Requests are pipelined as the gateway does, so many at once, on one connection; what the worker
 spends is read from the kernel. A benchmark: it gates nothing.
@@ -73,6 +73,7 @@ def requests_of(path: str, upload: bool = False) -> bytes:
 
 CASES: dict[str, tuple[str, Callable[[], bytes]]] = {
     "hello": ("hello", lambda: requests_of("/")),
+    "asgi": ("asgi_views", lambda: requests_of("/unread")),
     "generator": ("answers", lambda: requests_of("/generator")),
     "large": ("answers", lambda: requests_of("/large?102400")),
     "upload": ("bodies", lambda: requests_of("/all-unhashed", upload=True)),

@@ -40,6 +40,7 @@ const RESET: u8 = 21;
 
 mod ends;
 mod shelf;
+mod websocket;
 
 /// One connection of the gateway, seen from the worker.
 struct Worker {
