@@ -48,6 +48,11 @@ pub struct Plan {
     pub probation: Duration,
     /// A native worker in which no Python has run for so long is ended; zero is never.
     pub deadlock_time: Duration,
+    /// A request that is inside a WSGI application for so long has its stack in the log; zero is
+    /// never.
+    pub request_time: Duration,
+    /// After so long an exception is raised in it; zero is never.
+    pub interrupt_time: Duration,
     pub rollout: Rollout,
     pub recycling: Recycling,
 }

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 import perijove
-from perijove.worker import asgi, behind, deadlock, output
+from perijove.worker import asgi, behind, deadlock, output, stuck
 from perijove.worker.load import LoadError, load, show_import_failure
 
 CONFIG = 78
@@ -44,6 +44,10 @@ class Order:
     workers: int = 1
     arguments: tuple[str, ...] = ()
     deadlock_time: float = 0
+    request_time: float = 0
+    """Seconds inside the application after which the stack of a request is shown; 0 is never."""
+    interrupt_time: float = 0
+    """Seconds after which it is interrupted."""
     concurrency: int = 1000
     """Requests and websockets of an ASGI application at once."""
     websocket_message: int = 16 << 20
@@ -143,6 +147,7 @@ def _application(order: Order) -> Callable[..., Any]:
 def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
     from perijove import _worker
 
+    application = stuck.watched(application, order.request_time, order.interrupt_time)
     worker = _worker.Worker(
         socket=order.socket,
         secret=order.secret,

@@ -27,6 +27,8 @@ struct StartUp<'a> {
     arguments: &'a [String],
     /// In seconds.
     deadlock_time: f64,
+    request_time: f64,
+    interrupt_time: f64,
     concurrency: usize,
     websocket_message: usize,
 }
@@ -50,6 +52,8 @@ impl<'a> StartUp<'a> {
             workers: plan.workers,
             arguments: &plan.server_arguments,
             deadlock_time: plan.deadlock_time.as_secs_f64(),
+            request_time: plan.request_time.as_secs_f64(),
+            interrupt_time: plan.interrupt_time.as_secs_f64(),
             concurrency: plan.asgi.concurrency,
             websocket_message: plan.asgi.websocket_message,
         })

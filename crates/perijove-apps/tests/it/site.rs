@@ -70,6 +70,8 @@ impl Site {
             websocket_time: Duration::from_secs(1),
             probation: Duration::from_millis(50),
             deadlock_time: Duration::ZERO,
+            request_time: Duration::ZERO,
+            interrupt_time: Duration::ZERO,
             rollout: Rollout::Together,
             recycling: Recycling::default(),
         };

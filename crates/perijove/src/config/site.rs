@@ -126,6 +126,12 @@ pub struct Site {
     /// A native worker in which no Python has run for so long, because code in C keeps the
     /// interpreter's lock, is ended, with its stacks in the log, and started again; 0 is never.
     pub deadlock_time: Period,
+    /// A request that has been inside a WSGI application for so long has its Python stack in the log,
+    /// with its id. `0` is never. Native workers only.
+    pub request_time: Period,
+    /// After so long inside, `perijove.RequestTimeout` is raised where the request is, and the client
+    /// is answered with 504; the worker goes on. `0` is never. Native workers only.
+    pub interrupt_time: Period,
     /// Variables that workers and services have beside those of perijove itself.
     pub environment: BTreeMap<String, String>,
     /// A file of further variables, `NAME=VALUE` in each line, as `.env` files have them. It is
@@ -190,6 +196,8 @@ impl Default for Site {
             max_cpu_time: None,
             inactivity_time: None,
             deadlock_time: Period::seconds(60),
+            request_time: Period::seconds(0),
+            interrupt_time: Period::seconds(0),
             environment: BTreeMap::new(),
             environment_file: None,
             user: None,

@@ -295,6 +295,8 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             drain_time: plan.limits.drain_time.0,
             websocket_time: plan.life.websocket_time,
             deadlock_time: plan.life.deadlock_time,
+            request_time: plan.life.request_time,
+            interrupt_time: plan.life.interrupt_time,
             probation: plan.life.probation,
             rollout: plan.life.rollout,
             recycling: plan.life.recycling.clone(),

@@ -77,6 +77,27 @@ async fn a_silent_application_is_504() {
 }
 
 #[tokio::test]
+async fn a_stuck_request_is_shown_and_interrupted() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .set("site.request-time = '200ms'")
+        .set("site.interrupt-time = '1s'")
+        .set("site.deadlock-time = 0")
+        .start()
+        .await;
+    let workers = site.workers();
+    let answer = site.get("/wait/x").await;
+    assert_eq!(answer.status, 504);
+    site.logs("has been inside the application for");
+    site.logs("in wait");
+    // The process and all of its threads go on.
+    for _ in 0..10 {
+        site.get("/").await.shows("hello");
+    }
+    assert_eq!(site.workers(), workers);
+}
+
+#[tokio::test]
 async fn a_client_that_vanishes_leaves_the_site_well() {
     let site = Plan::new().wsgi("hello").start().await;
     for path in ["/upload", "/download/512"] {

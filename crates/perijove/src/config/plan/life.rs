@@ -14,6 +14,8 @@ pub(crate) struct Life {
     pub(crate) rollout: Rollout,
     pub(crate) websocket_time: Duration,
     pub(crate) deadlock_time: Duration,
+    pub(crate) request_time: Duration,
+    pub(crate) interrupt_time: Duration,
     pub(crate) recycling: Recycling,
     /// Reload when files change, and show in the browser what is wrong.
     pub(crate) watch: bool,
@@ -46,6 +48,8 @@ pub(super) fn decide(site: &Site, check: &mut Check<'_>) -> Life {
         },
         websocket_time: site.websocket_time.0,
         deadlock_time: site.deadlock_time.0,
+        request_time: site.request_time.0,
+        interrupt_time: site.interrupt_time.0,
         recycling: Recycling {
             requests: site.max_requests,
             jitter: site.max_requests_jitter,
