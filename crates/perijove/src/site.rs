@@ -300,19 +300,6 @@ impl Site {
         let hub = open_hub(&source, &plan, &roads.site, used.cloned(), taking).await?;
         let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
         let board = Arc::new(Board::new(&plan, Some(upstreams.clone())));
-        if let Some(meter) = &meter {
-            let sources = metrics::Sources {
-                meter: meter.clone(),
-                board: board.clone(),
-                notebooks: hub.is_some().then(|| hall.clone() as Arc<dyn Service>),
-                tracer: tracer.clone(),
-            };
-            metrics::serve_on(&roads.metrics, sources);
-        }
-        let told = Arc::clone(&board);
-        let status = Arc::new(move || told.tell());
-        let socket = plan.folders.control_socket();
-        Control::new(secret, intents, status, hall.clone(), socket).serve_on(&roads.control);
         board.watch(&applications, &services);
         let mut site = Self {
             notify: Notify::of(&source.environment),
@@ -341,9 +328,28 @@ impl Site {
             tracker: tracker.clone(),
             lock: Some(lock),
         };
+        site.answer_those_who_run_it(secret, intents);
         site.place(trouble.as_ref());
         site.run_beside();
         Ok((site, gateway))
+    }
+
+    /// Answers on the control socket and where the metrics are.
+    fn answer_those_who_run_it(&self, secret: Secret, intents: mpsc::Sender<Intent>) {
+        if let Some(meter) = &self.meter {
+            let sources = metrics::Sources {
+                meter: meter.clone(),
+                board: self.board.clone(),
+                notebooks: self.hub.is_some().then(|| self.hall.clone() as Arc<dyn Service>),
+                tracer: self.tracer.clone(),
+            };
+            metrics::serve_on(&self.roads.metrics, sources);
+        }
+        let board = self.board.clone();
+        let status = Arc::new(move || board.tell());
+        let socket = self.plan.folders.control_socket();
+        let control = Control::new(secret, intents, status, self.hall.clone(), socket);
+        control.serve_on(&self.roads.control);
     }
 
     /// Puts the routes in place, or what is shown instead.

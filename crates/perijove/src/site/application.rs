@@ -95,11 +95,7 @@ impl Applications {
     ) -> Result<Self, Failure> {
         let mut starting = JoinSet::new();
         for (at, (place, wanted)) in wanted(source, plan)?.into_iter().enumerate() {
-            let upstreams = if place.is_of_site() {
-                Arc::clone(of_site)
-            } else {
-                Upstreams::new(settings(plan))
-            };
+            let upstreams = upstreams_at(&place, plan, of_site);
             let tracker = tracker.clone();
             starting.spawn(async move { (at, begin(place, wanted, upstreams, &tracker).await) });
         }
@@ -139,11 +135,7 @@ impl Applications {
                         .map_err(failing::application)
                 }
                 None => {
-                    let upstreams = if place.is_of_site() {
-                        Arc::clone(of_site)
-                    } else {
-                        Upstreams::new(settings(plan))
-                    };
+                    let upstreams = upstreams_at(&place, plan, of_site);
                     begin(place, wanted, upstreams, &self.tracker)
                         .await
                         .map(|running| coming.new.push(running))
@@ -222,6 +214,11 @@ async fn begin(
     tracing::info!(place = %place, application = name, workers = wanted.workers, "starting");
     let app = App::start(wanted, Arc::clone(&upstreams), tracker).await;
     Ok(Running { place, upstreams, app: app.map_err(failing::application)? })
+}
+
+/// What requests for an application are sent to: for that of the site, what there is.
+fn upstreams_at(place: &Place, plan: &Plan, of_site: &Arc<Upstreams>) -> Arc<Upstreams> {
+    if place.is_of_site() { Arc::clone(of_site) } else { Upstreams::new(settings(plan)) }
 }
 
 /// How requests wait for applications.

@@ -205,3 +205,19 @@ async fn what_is_asked_of_the_old_one_is_answered_by_the_new_one() {
     assert_eq!(status["process"].as_i64(), Some(process(&site)));
     assert_ne!(status["process"].as_i64(), Some(old));
 }
+
+#[tokio::test]
+async fn a_daemon_without_a_socket_is_never_there_twice() {
+    let clock = include_str!("apps/clock.py");
+    let service = "\n[[service]]\nname = 'clock'\nscript = 'clock.py'\n";
+    let site = Plan::new().wsgi("hello").file("clock.py", clock).set(service).start().await;
+    let noted = || fs::read_to_string(site.folder().join("clock.log")).unwrap_or_default();
+    until("it has begun", || noted() == "begin\n").await;
+    site.tell(&["upgrade"]);
+    until("the next has begun", || noted() == "begin\nend\nbegin\n").await;
+    // One that fails at the last moment has it begin again here.
+    let program = failing::successor(&site, "fails_to_take");
+    let output = site.command(&["upgrade", "--executable", program.to_str().unwrap()]);
+    assert!(!output.status.success());
+    until("it has begun again", || noted() == "begin\nend\nbegin\nend\nbegin\n").await;
+}

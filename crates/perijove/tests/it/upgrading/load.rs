@@ -83,10 +83,10 @@ async fn no_request_fails_while_three_upgrades_pass() {
     let mut slow = site.connect().await;
     slow.send(b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n").await;
     for _ in 0..3 {
-        slow.send(&[b'x'; 100_000]).await;
+        slow.send(&vec![b'x'; 100_000]).await;
         site.tell(&["upgrade"]);
     }
-    slow.send(&[b'x'; 100_000]).await;
+    slow.send(&vec![b'x'; 100_000]).await;
     slow.answer(false).await.shows("400000");
     upgrade(&mut site).await;
     let answered = visitors.end().await;
