@@ -136,7 +136,6 @@ impl Open<'_> {
             slow: Some(plan.log.slow.0).filter(|slow| !slow.is_zero()),
             meter: self.meter.clone(),
             tracer: self.tracer.clone(),
-            ..perijove_gateway::Plan::default()
         }
     }
 

@@ -1,6 +1,10 @@
 //! Daemons beside the site: started, routed to, kept alive, exchanged, stopped.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+};
 
 use serde_json::Value;
 
@@ -135,7 +139,6 @@ async fn a_service_runs_as_the_account_that_is_named() {
     let nobody = String::from_utf8(nobody.stdout).unwrap();
     assert_eq!(log().lines().next(), Some(nobody.trim()));
     // The site's own processes reach the control socket as that account, and see nothing else.
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let at = |name: &str| fs::metadata(site.folder().join("run").join(name)).unwrap();
     assert_eq!(at("control.sock.secret").uid().to_string(), nobody.trim());
     assert_eq!(at("control.sock").uid().to_string(), nobody.trim());

@@ -33,8 +33,8 @@ pub(super) fn until_enough(
         }
         drop(output);
         match &keys {
-            Some(keys) => {
-                if keys.is_enough().map_err(|error| Failure::new(Kind::Other, error))? {
+            Some(_) => {
+                if Keys::has_enough().map_err(|error| Failure::new(Kind::Other, error))? {
                     return Ok(ExitCode::SUCCESS);
                 }
             }
@@ -45,8 +45,8 @@ pub(super) fn until_enough(
 
 /// Over what stands there, line by line, so that nothing flickers.
 fn drawn(text: &str) -> String {
-    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\r\n")).collect();
-    format!("\x1b[H{lines}\x1b[Kq: enough\x1b[J")
+    let lines = text.trim_end_matches('\n').replace('\n', "\x1b[K\r\n");
+    format!("\x1b[H{lines}\x1b[K\r\n\x1b[Kq: enough\x1b[J")
 }
 
 /// A terminal whose keys come one by one, until this is dropped.
@@ -65,7 +65,7 @@ impl Keys {
     }
 
     /// Waits a second for a key that means enough; so does the end of the input.
-    fn is_enough(&self) -> io::Result<bool> {
+    fn has_enough() -> io::Result<bool> {
         let stdin = io::stdin();
         let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };

@@ -47,16 +47,13 @@ fn value(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 }
 
 fn time(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let (text, rest, century) = match value(bytes, UTC_TIME) {
-        Some((text, rest)) => {
-            // Two digits of the year: from 1950 to 2049.
-            let century = if *text.first()? >= b'5' { "19" } else { "20" };
-            (text, rest, century)
-        }
-        None => {
-            let (text, rest) = value(bytes, GENERALIZED_TIME)?;
-            (text, rest, "")
-        }
+    let (text, rest, century) = if let Some((text, rest)) = value(bytes, UTC_TIME) {
+        // Two digits of the year: from 1950 to 2049.
+        let century = if *text.first()? >= b'5' { "19" } else { "20" };
+        (text, rest, century)
+    } else {
+        let (text, rest) = value(bytes, GENERALIZED_TIME)?;
+        (text, rest, "")
     };
     let text = format!("{century}{}", std::str::from_utf8(text).ok()?);
     let part = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();

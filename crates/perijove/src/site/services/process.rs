@@ -113,7 +113,7 @@ fn socket(plan: &ServicePlan, shared: &Shared) -> io::Result<Socket> {
     let path = folder.join(format!("{}-{number}", shared.generation));
     // One may be left over from another life of this program.
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(Socket(path)),
     }
 }
