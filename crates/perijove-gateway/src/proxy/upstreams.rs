@@ -159,6 +159,10 @@ impl Upstreams {
     pub fn add(&self, upstream: Upstream) -> UpstreamId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = UpstreamId(NEXT.fetch_add(1, Ordering::Relaxed));
+        // Who carries websockets carries many requests at once; the newest tells how all are.
+        let takes_streams =
+            matches!(upstream.protocol, Protocol::Frames { takes_websockets: true, .. });
+        self.takes_streams.store(takes_streams, Ordering::Relaxed);
         let member = Arc::new(Member::new(id, upstream, self.this.clone()));
         self.members.rcu(|members| {
             let mut members = Vec::clone(members);
@@ -240,11 +244,7 @@ impl Upstreams {
         (busy, self.line.len())
     }
 
-    /// Says whether they work on many requests at once, so that bodies are passed on as they come.
-    pub fn take_streams(&self, takes_streams: bool) {
-        self.takes_streams.store(takes_streams, Ordering::Relaxed);
-    }
-
+    /// Whether they work on many requests at once, so that bodies are passed on as they come.
     pub(crate) fn takes_streams(&self) -> bool {
         self.takes_streams.load(Ordering::Relaxed)
     }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use perijove_apps::Driver;
 use perijove_gateway::{Access, Guard, Route, Spooling, UpstreamSettings, Upstreams};
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
 };
 use crate::config::{
     Plan,
-    plan::{Admission, RoutePlan, RouteTarget, SiteTarget, covers},
+    plan::{Admission, Application, RoutePlan, RouteTarget, SiteTarget, covers},
 };
 
 /// The rules of a plan.
@@ -31,14 +32,14 @@ impl<'a> Rules<'a> {
     /// Puts the rules of the site on one of its routes.
     pub(super) fn of_site(&self, path: &str, route: &mut Route) {
         let Plan { site, .. } = self.plan;
-        let runs_here = matches!(site.target, SiteTarget::Application(_));
+        let runs_here = matches!(&site.target, SiteTarget::Application(app) if is_held(app));
         self.of_all(path, route);
         route.spooling = self.spooling(site.body_buffer, runs_here, site.body_limit);
     }
 
     /// Puts the rules of a further path on its route.
     pub(super) fn of_path(&self, written: &RoutePlan, route: &mut Route) {
-        let runs_here = matches!(written.target, RouteTarget::Application(_));
+        let runs_here = matches!(&written.target, RouteTarget::Application(app) if is_held(app));
         self.of_all(&written.path, route);
         route.guard = access(&written.admission, route.guard.take());
         route.spooling = self.spooling(written.body_buffer, runs_here, written.body_limit);
@@ -77,6 +78,12 @@ impl<'a> Rules<'a> {
         let most = most.unwrap_or(if runs_here { limit } else { 0 });
         (most > 0).then(|| Spooling { most, folder: self.plan.scratch.as_path().into() })
     }
+}
+
+/// Whether a client that sends slowly would hold a thread of an application. One of ASGI that our own
+/// workers run tells so itself.
+fn is_held(application: &Application) -> bool {
+    !matches!(application.driver, Driver::Uvicorn | Driver::Command(_))
 }
 
 /// A guard for the rules, and for what is asked behind them; none where everybody may pass.

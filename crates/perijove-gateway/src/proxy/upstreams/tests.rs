@@ -219,3 +219,21 @@ async fn trouble_is_kept_until_somebody_asks() {
     let again = tokio::time::timeout(Duration::from_millis(1), upstreams.troubled(id));
     assert!(again.await.is_err());
 }
+
+#[test]
+fn who_carries_many_requests_at_once_takes_bodies_as_they_come() {
+    let upstreams = Upstreams::new(UpstreamSettings::default());
+    let add = |takes_websockets| {
+        let secret = crate::Secret::new("secret");
+        upstreams.add(Upstream {
+            address: crate::UpstreamAddress::Unix("w.sock".into()),
+            protocol: Protocol::Frames { secret, takes_websockets },
+            capacity: None,
+            account: None,
+        });
+        upstreams.takes_streams()
+    };
+    assert!(!add(false));
+    assert!(add(true));
+    assert!(!add(false));
+}
