@@ -206,7 +206,7 @@ fn what_waits_is_sent_on_and_what_is_long_gives_way() {
 }
 
 #[test]
-fn large_files_are_left_to_the_kernel() {
+fn large_files_are_sent_as_they_are() {
     let file = std::fs::File::open("/dev/null").unwrap();
     let check = |method: &str, length, expected: &str| {
         let mut answer = Response::new(200, "text/plain", "");
