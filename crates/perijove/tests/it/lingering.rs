@@ -75,7 +75,8 @@ async fn websockets_of_the_old_version_end_with_a_word_at_their_deadline() {
     old.say("hello").await;
     site.tell(&["reload"]);
     let Message::Close(Some(farewell)) = old.hear().await else { panic!("no close") };
-    assert_eq!(u16::from(farewell.code), 1001);
+    // Of the gateway, or of the worker, whichever comes first: it goes away, it is started again.
+    assert!(matches!(farewell.code.into(), 1001 | 1012), "{farewell:?}");
     until("the old one is gone", || phases(&site) == ["serving"]).await;
 }
 
@@ -97,18 +98,4 @@ async fn only_so_many_old_versions_live_on() {
         assert_eq!(talk.say("still-there").await.0, "one");
     }
     until("five are left", || phases(&site).len() == 5).await;
-}
-
-#[tokio::test]
-async fn a_request_that_finds_a_foreign_server_dead_waits_for_the_next_one() {
-    let site = Plan::new().wsgi("hello").set("site.server = 'wsgiref'").start().await;
-    for _ in 0..5 {
-        let mut kept = site.connect().await;
-        kept.ask("GET", "/", b"").await.shows("hello");
-        let pid = site.workers()[0];
-        site.kill_worker(0);
-        until("it is dead", || !std::path::Path::new(&format!("/proc/{pid}/fd/0")).exists()).await;
-        kept.ask("GET", "/", b"").await.shows("hello");
-        site.get("/").await.shows("hello");
-    }
 }
