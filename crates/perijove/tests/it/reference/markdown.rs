@@ -9,13 +9,20 @@ pub(super) fn configuration(top: &Table) -> String {
     text.push_str(&format!("\n{}\n", top.docs));
     text.push_str(LAYERS);
     add_settings(&mut text, top, "");
-    for table in &top.tables {
-        let heading =
-            if table.is_list { format!("[[{}]]", table.name) } else { format!("[{}]", table.name) };
-        text.push_str(&format!("\n## `{heading}`\n\n{}\n", table.docs));
-        add_settings(&mut text, table, &format!("{}.", table.name));
-    }
+    add_tables(&mut text, top, "");
     text
+}
+
+/// The tables below one, each with a heading.
+fn add_tables(text: &mut String, above: &Table, prefix: &str) {
+    for table in &above.tables {
+        let name = format!("{prefix}{}", table.name);
+        let heading = if table.is_list { format!("[[{name}]]") } else { format!("[{name}]") };
+        text.push_str(&format!("\n## `{heading}`\n\n{}\n", table.docs));
+        let prefix = format!("{name}.");
+        add_settings(text, table, &prefix);
+        add_tables(text, table, &prefix);
+    }
 }
 
 /// What no type says.
