@@ -146,7 +146,7 @@ async fn begin(mut source: Source, farewell: &[&str]) -> Result<ExitCode, Failur
         Some(taking) => site.take_place(taking.taken().await),
         None => announce(&addresses, farewell),
     }
-    run(site, gateway, wanted).await
+    Box::pin(run(site, gateway, wanted)).await
 }
 
 async fn run(
@@ -260,6 +260,37 @@ struct Site {
     lock: Option<Lock>,
 }
 
+/// What stands towards the outside.
+struct Front {
+    tls: Option<Arc<Tls>>,
+    access_log: Option<AccessLog>,
+    roads: Roads,
+    meter: Option<Arc<Meter>>,
+    tracer: Option<Arc<Tracer>>,
+    gateway: Gateway,
+}
+
+impl Front {
+    /// Opens the listeners, which do not serve yet.
+    fn open(plan: &Plan, sockets: &mut Sockets, tracker: &TaskTracker) -> Result<Self, Failure> {
+        let tls = edge::certificates(plan)?;
+        let access_log = edge::access_log(plan)?;
+        let roads = Roads::default();
+        let meter = plan.metrics.as_ref().map(|_| Meter::new(plan.threads));
+        let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker));
+        let open = edge::Open {
+            plan,
+            roads: &roads,
+            tls: tls.as_deref(),
+            access_log: access_log.clone(),
+            meter: meter.clone(),
+            tracer: tracer.clone(),
+        };
+        let gateway = open.bind(sockets)?;
+        Ok(Self { tls, access_log, roads, meter, tracer, gateway })
+    }
+}
+
 impl Site {
     /// Starts everything in order. Requests are answered once the gateway runs. Where another process
     /// is replaced, the hub is opened when that one has closed its own.
@@ -273,20 +304,8 @@ impl Site {
         let mut inheritance = taking.as_mut().map(|taking| &mut taking.inheritance);
         let mut sockets = Sockets::find(&source.environment, inheritance.as_deref_mut());
         let (lock, secret) = open_folders(&plan, inheritance)?;
-        let tls = edge::certificates(&plan)?;
-        let access_log = edge::access_log(&plan)?;
-        let roads = Roads::default();
-        let meter = plan.metrics.as_ref().map(|_| Meter::new(plan.threads));
-        let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker));
-        let open = edge::Open {
-            plan: &plan,
-            roads: &roads,
-            tls: tls.as_deref(),
-            access_log: access_log.clone(),
-            meter: meter.clone(),
-            tracer: tracer.clone(),
-        };
-        let gateway = open.bind(&mut sockets)?;
+        let Front { tls, access_log, roads, meter, tracer, gateway } =
+            Front::open(&plan, &mut sockets, tracker)?;
         accounts::let_in(&plan)?;
         redirect::fill(&roads.redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan);

@@ -30,7 +30,7 @@ fn fault(totals: &Totals, kind: &str) -> u64 {
     totals.faults.iter().find(|(name, _)| *name == kind).unwrap().1
 }
 
-async fn counted(site: Site) -> (Running, std::sync::Arc<Meter>) {
+fn counted(site: Site) -> (Running, std::sync::Arc<Meter>) {
     let meter = Meter::new(2);
     let counting = meter.clone();
     let site = site.with(move |plan| {
@@ -66,7 +66,7 @@ async fn requests_are_counted_by_route_method_and_status() {
 
 #[tokio::test]
 async fn connections_are_counted_by_what_is_spoken() {
-    let (site, meter) = counted(Site::new().says("/", "hello")).await;
+    let (site, meter) = counted(Site::new().says("/", "hello"));
     let mut client = site.connect().await;
     client.get("/").await.shows(200, "hello");
     let http1 = |totals: &Totals| totals.connections[0];
@@ -85,7 +85,7 @@ async fn upgrades_are_no_slow_requests() {
         wire.send(ANSWER).await;
         wire.rest().await;
     });
-    let (site, meter) = counted(Site::new().route("/", route.await)).await;
+    let (site, meter) = counted(Site::new().route("/", route.await));
     let mut client = site.connect().await;
     client
         .send(
@@ -123,7 +123,7 @@ async fn faults_are_counted_by_their_kind() {
         .route("/broken", broken.await)
         .route("/lost", lost.await)
         .route("/unreachable", unreachable);
-    let (site, meter) = counted(site).await;
+    let (site, meter) = counted(site);
     for path in ["/broken", "/lost", "/unreachable"] {
         assert_eq!(site.connect().await.get(path).await.status(), 502, "{path}");
     }

@@ -133,7 +133,7 @@ fn place_of(name: &[u8]) -> usize {
 }
 
 /// Fields in which the gateway alone tells what it knows of a client, and the keys that applications
-/// know for them: those of CGI (RFC 3875) and of Apache's mod_ssl.
+/// know for them: those of CGI (RFC 3875) and of Apache's `mod_ssl`.
 const TOLD: [(&[u8], &str); 12] = [
     (b"x-forwarded-user", "REMOTE_USER"),
     (b"x-forwarded-auth-type", "AUTH_TYPE"),

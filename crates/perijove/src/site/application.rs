@@ -127,19 +127,16 @@ impl Applications {
     ) -> Result<Coming, Failure> {
         let mut coming = Coming::default();
         for (place, wanted) in wanted(source, plan)? {
-            let prepared = match self.at(&place) {
-                Some(running) => {
-                    let prepared = running.app.prepare(wanted, Arc::clone(tell)).await;
-                    prepared
-                        .map(|prepared| coming.prepared.push(prepared))
-                        .map_err(failing::application)
-                }
-                None => {
-                    let upstreams = upstreams_at(&place, plan, of_site);
-                    begin(place, wanted, upstreams, &self.tracker)
-                        .await
-                        .map(|running| coming.new.push(running))
-                }
+            let prepared = if let Some(running) = self.at(&place) {
+                let prepared = running.app.prepare(wanted, Arc::clone(tell)).await;
+                prepared
+                    .map(|prepared| coming.prepared.push(prepared))
+                    .map_err(failing::application)
+            } else {
+                let upstreams = upstreams_at(&place, plan, of_site);
+                begin(place, wanted, upstreams, &self.tracker)
+                    .await
+                    .map(|running| coming.new.push(running))
             };
             if let Err(failure) = prepared {
                 coming.give_up().await;

@@ -47,13 +47,10 @@ pub(super) async fn greet(socket: &Path, secret: &str) -> io::Result<(UnixStream
     let length = u32::from_le_bytes([a, b, c, d]);
     let mut payload = vec![0; length.min(LONGEST) as usize];
     stream.read_exact(&mut payload).await?;
-    match Greeting::read(&payload).filter(|_| kind == READY) {
-        Some(greeting) => Ok((stream, greeting)),
-        None => {
-            let what = "the worker did not answer with READY";
-            Err(io::Error::new(io::ErrorKind::InvalidData, what))
-        }
-    }
+    let greeting = Greeting::read(&payload).filter(|_| kind == READY);
+    greeting.map(|greeting| (stream, greeting)).ok_or_else(|| {
+        io::Error::new(io::ErrorKind::InvalidData, "the worker did not answer with READY")
+    })
 }
 
 /// What a worker says of itself.
