@@ -138,8 +138,7 @@ fn send<'a>(
                 trace.begin_upstream(&slot.member().upstream().address);
             }
             let is_native = matches!(slot.member().upstream().protocol, Protocol::Frames { .. });
-            // Whoever has an account to be checked is run by us, and started again when it ends.
-            let is_kept = is_native || slot.member().upstream().account.is_some();
+            let is_replaced = slot.member().upstream().is_replaced;
             let handshake = errand.handshake.as_deref();
             let is_websocket = handshake
                 .is_some_and(|asked| frames_client::websocket::takes(slot.member(), asked));
@@ -159,7 +158,7 @@ fn send<'a>(
                 Err(Failure::Recalled(elsewhere)) => elsewhere,
                 Err(Failure::NotSent(fault)) => {
                     let retries = retries.get_or_insert_with(|| Retries::new(upstreams));
-                    Box::pin(again(upstreams, retries, *fault, is_kept)).await?
+                    Box::pin(again(upstreams, retries, *fault, is_replaced)).await?
                 }
             };
         }
@@ -183,9 +182,9 @@ async fn again(
     upstreams: &Upstreams,
     retries: &mut Retries<'_>,
     fault: Fault,
-    is_kept: bool,
+    is_replaced: bool,
 ) -> Result<Slot, Fault> {
-    if is_kept {
+    if is_replaced {
         // The worker is being replaced: the request waits like those in line, and as long.
         retries.pause().await.ok_or_else(|| unavailable(Unavailable::Late))?;
     } else {

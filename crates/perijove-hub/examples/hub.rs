@@ -47,6 +47,7 @@ async fn serve(wanted: Wanted) -> Option<()> {
         protocol: Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let routes = Routes::new();
     let to_site = Target::Proxy { files: Arc::new([]), upstreams: site.clone() };

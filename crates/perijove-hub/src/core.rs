@@ -190,6 +190,7 @@ impl Core {
             protocol: Protocol::Http1,
             capacity: None,
             account: Some(rustix::process::getuid().as_raw()),
+            is_replaced: false,
         });
         let mut route = Route::new(Target::Proxy { files: Arc::new([]), upstreams });
         route.guard = Some(front.guard.clone());

@@ -74,6 +74,7 @@ impl Process {
             protocol: self.protocol.clone(),
             capacity: self.capacity,
             account: self.address.account(),
+            is_replaced: true,
         }
     }
 

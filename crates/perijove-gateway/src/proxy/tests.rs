@@ -67,6 +67,7 @@ impl Stage {
             protocol: Protocol::Http1,
             capacity,
             account: Some(rustix::process::getuid().as_raw()),
+            is_replaced: false,
         }
     }
 

@@ -68,6 +68,9 @@ pub struct Upstream {
     pub capacity: Option<usize>,
     /// On a Unix socket: the account that must answer (`SO_PEERCRED`), checked on every connect.
     pub account: Option<u32>,
+    /// Whoever runs it starts another one when it ends: requests that could not be sent wait for
+    /// that, as they would in line.
+    pub is_replaced: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

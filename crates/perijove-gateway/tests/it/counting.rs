@@ -117,6 +117,7 @@ async fn faults_are_counted_by_their_kind() {
         protocol: perijove_gateway::Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let unreachable = Route::new(Target::Proxy { files: std::sync::Arc::from([]), upstreams });
     let site = Site::new()
@@ -162,6 +163,7 @@ async fn the_wait_in_line_is_measured() {
         protocol: perijove_gateway::Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let (stream, _) = soon("the request", listener.accept()).await.unwrap();
     let mut wire = crate::wire::Wire::new(stream);

@@ -167,6 +167,7 @@ async fn errors_have_documents_of_the_site() {
         protocol: perijove_gateway::Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let down = Target::Proxy { files: Arc::new([]), upstreams: nobody };
     let page = service(|request| {

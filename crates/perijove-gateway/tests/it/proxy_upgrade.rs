@@ -153,6 +153,7 @@ async fn upgrades_pass_to_a_unix_socket() {
         protocol: Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let route = Route::new(Target::Proxy { files: Arc::from([]), upstreams: upstreams.clone() });
     let site = Site::new().route("/", route).start();

@@ -27,6 +27,7 @@ where
         protocol: Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     Route::new(Target::Proxy { files: Arc::from([]), upstreams })
 }

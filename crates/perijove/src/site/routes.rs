@@ -89,7 +89,8 @@ pub(super) fn elsewhere(address: &UpstreamAt) -> Upstream {
         UpstreamAt::Tcp(address) => UpstreamAddress::Tcp(address.clone()),
         UpstreamAt::Unix(path) => UpstreamAddress::Unix(path.clone()),
     };
-    Upstream { address, protocol: Protocol::Http1, capacity: None, account: None }
+    let protocol = Protocol::Http1;
+    Upstream { address, protocol, capacity: None, account: None, is_replaced: false }
 }
 
 fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) -> Vec<Placed> {

@@ -155,7 +155,7 @@ impl Worker {
 impl Stage {
     fn add_worker(&self, name: &str) -> UpstreamId {
         let protocol = Protocol::Frames { secret: Secret::new("secret"), takes_websockets: false };
-        self.upstreams.add(Upstream { protocol, ..self.upstream(name, None) })
+        self.upstreams.add(Upstream { protocol, is_replaced: true, ..self.upstream(name, None) })
     }
 
     fn with_worker() -> (Self, UnixListener) {

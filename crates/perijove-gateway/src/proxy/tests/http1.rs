@@ -516,6 +516,7 @@ async fn upstreams_are_reached_by_tcp_and_by_name() {
         protocol: Protocol::Http1,
         capacity: None,
         account: None,
+        is_replaced: false,
     });
     let upstream = async {
         let (mut stream, _) = listener.accept().await.unwrap();

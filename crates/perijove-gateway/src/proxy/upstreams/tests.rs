@@ -17,6 +17,7 @@ fn add(upstreams: &Upstreams, capacity: Option<usize>) -> UpstreamId {
         protocol: Protocol::Http1,
         capacity,
         account: None,
+        is_replaced: false,
     })
 }
 
@@ -230,6 +231,7 @@ fn who_carries_many_requests_at_once_takes_bodies_as_they_come() {
             protocol: Protocol::Frames { secret, takes_websockets },
             capacity: None,
             account: None,
+            is_replaced: false,
         });
         upstreams.takes_streams()
     };

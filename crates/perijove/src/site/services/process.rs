@@ -83,6 +83,7 @@ impl Process {
                 protocol: Protocol::Http1,
                 capacity: None,
                 account: Some(plan.account.as_ref().map_or_else(own, |account| account.uid)),
+                is_replaced: true,
             }))),
             Err(NotReady::Ended(ending)) => {
                 Err(format!("ended before it served its socket ({})", ending.how))

@@ -18,7 +18,7 @@ const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 impl Stage {
     fn add_asgi_worker(&self, name: &str) {
         let protocol = Protocol::Frames { secret: Secret::new("secret"), takes_websockets: true };
-        self.upstreams.add(Upstream { protocol, ..self.upstream(name, None) });
+        self.upstreams.add(Upstream { protocol, is_replaced: true, ..self.upstream(name, None) });
     }
 
     fn with_asgi_worker() -> (Self, UnixListener) {
