@@ -71,4 +71,4 @@ class FileWrapper:
     def close(self) -> None: ...
 
 def request_id() -> str:
-    """The id of the request that the calling thread, or task, works on; empty outside of requests."""
+    """The id of the request that the calling thread or task works on; empty outside of requests."""
