@@ -272,12 +272,17 @@ struct Front {
 
 impl Front {
     /// Opens the listeners, which do not serve yet.
-    fn open(plan: &Plan, sockets: &mut Sockets, tracker: &TaskTracker) -> Result<Self, Failure> {
+    fn open(
+        plan: &Plan,
+        sockets: &mut Sockets,
+        tracker: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, Failure> {
         let tls = edge::certificates(plan)?;
         let access_log = edge::access_log(plan)?;
         let roads = Roads::default();
         let meter = plan.metrics.as_ref().map(|_| Meter::new(plan.threads));
-        let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker));
+        let tracer = plan.traces.as_ref().map(|traces| traces::start(traces, tracker, stop));
         let open = edge::Open {
             plan,
             roads: &roads,
@@ -304,14 +309,14 @@ impl Site {
         let mut inheritance = taking.as_mut().map(|taking| &mut taking.inheritance);
         let mut sockets = Sockets::find(&source.environment, inheritance.as_deref_mut());
         let (lock, secret) = open_folders(&plan, inheritance)?;
+        let stop = CancellationToken::new();
         let Front { tls, access_log, roads, meter, tracer, gateway } =
-            Front::open(&plan, &mut sockets, tracker)?;
+            Front::open(&plan, &mut sockets, tracker, &stop)?;
         accounts::let_in(&plan)?;
         redirect::fill(&roads.redirecting, &gateway.addresses());
         let (upstreams, elsewhere) = routes::upstreams(&plan);
         let used = routes::used(&plan.site, &upstreams);
         metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
-        let stop = CancellationToken::new();
         let watched = watching::follow(&plan, &intents, tracker, &stop);
         let mut services = Services::start(&source, &plan, tracker).await?;
         let (applications, trouble) = broken::start(&source, &plan, &upstreams, tracker).await?;

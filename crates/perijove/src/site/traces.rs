@@ -11,15 +11,40 @@ use std::sync::Arc;
 
 use perijove_gateway::{FinishedTrace, Tracer};
 use tokio::{sync::mpsc, time::Instant};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::config::plan::TracesPlan;
 
-/// Starts the task that sends; it ends when the tracer is gone, after it has sent the rest.
-pub(super) fn start(plan: &TracesPlan, tracker: &TaskTracker) -> Arc<Tracer> {
+/// Starts the task that sends; told to stop, it sends the rest and ends.
+pub(super) fn start(
+    plan: &TracesPlan,
+    tracker: &TaskTracker,
+    stop: &CancellationToken,
+) -> Arc<Tracer> {
     let (tracer, finished) = Tracer::new(plan.sampling, plan.room);
-    tracker.spawn(Sender { plan: plan.clone(), is_failing: false }.run(finished));
+    let sender = Sender { plan: plan.clone(), is_failing: false };
+    tracker.spawn(sender.run(Finished { traces: finished, stop: stop.clone() }));
     tracer
+}
+
+/// The traces that the gateway's threads hand over.
+struct Finished {
+    traces: mpsc::Receiver<Box<FinishedTrace>>,
+    stop: CancellationToken,
+}
+
+impl Finished {
+    /// The next one; `None` when there are no more, and none will come.
+    async fn next(&mut self) -> Option<Box<FinishedTrace>> {
+        if !self.traces.is_closed() {
+            tokio::select! {
+                biased;
+                next = self.traces.recv() => return next,
+                () = self.stop.cancelled() => self.traces.close(),
+            }
+        }
+        self.traces.recv().await
+    }
 }
 
 struct Sender {
@@ -29,13 +54,13 @@ struct Sender {
 }
 
 impl Sender {
-    async fn run(mut self, mut finished: mpsc::Receiver<Box<FinishedTrace>>) {
+    async fn run(mut self, mut finished: Finished) {
         let mut batch = Vec::new();
-        while let Some(first) = finished.recv().await {
+        while let Some(first) = finished.next().await {
             batch.push(first);
             let due = Instant::now() + self.plan.pause;
             while batch.len() < self.plan.batch {
-                match tokio::time::timeout_at(due, finished.recv()).await {
+                match tokio::time::timeout_at(due, finished.next()).await {
                     Ok(Some(next)) => batch.push(next),
                     Ok(None) | Err(_) => break,
                 }
