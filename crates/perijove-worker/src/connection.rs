@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
 };
 
@@ -30,12 +30,7 @@ pub(crate) struct Connection {
     /// The last attempt to send ended because the gateway does not read.
     is_blocked: AtomicBool,
     is_gone: AtomicBool,
-    /// Requests that are held back until their body is here.
-    held: AtomicUsize,
 }
-
-/// So many requests of a connection may be held back: with 256 KiB each, 16 MiB.
-const HELD: usize = 64;
 
 impl Connection {
     pub(crate) fn new(socket: Kept, claims: Claims, shelf: Option<Shelf>) -> Self {
@@ -47,7 +42,6 @@ impl Connection {
             is_dirty: AtomicBool::new(false),
             is_blocked: AtomicBool::new(false),
             is_gone: AtomicBool::new(false),
-            held: AtomicUsize::new(0),
         }
     }
 
@@ -122,16 +116,6 @@ impl Connection {
 
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Acquire)
-    }
-
-    /// Counts a request that is to be held back; false when there are too many.
-    pub(crate) fn may_hold(&self) -> bool {
-        let one_more = |held| (held < HELD).then_some(held + 1);
-        self.held.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).is_ok()
-    }
-
-    pub(crate) fn no_longer_held(&self) {
-        self.held.fetch_sub(1, Ordering::AcqRel);
     }
 
     /// Gives the connection up: nothing more is read or sent.

@@ -14,7 +14,6 @@ use crate::{
     forked::is_child,
     frames::{BodyLength, FIRST_CREDIT, Kind},
     lock,
-    serve::Pending,
     shelf::Tray,
 };
 
@@ -63,10 +62,6 @@ impl Piece {
     }
 }
 
-/// Bodies up to this length are here before the application is entered, so that no thread waits
-/// for them.
-const GATHERED: u64 = 256 << 10;
-
 /// What a look at the body found.
 #[derive(Debug)]
 pub(crate) enum Arrived {
@@ -103,8 +98,6 @@ struct State {
     /// The answer is complete: frames that still come are for nobody.
     is_finished: bool,
     waiters: Vec<Thread>,
-    /// The request itself, while its body is gathered.
-    held: Option<Box<Pending>>,
 }
 
 impl Exchange {
@@ -129,7 +122,6 @@ impl Exchange {
             credit: FIRST_CREDIT,
             is_finished: false,
             waiters: Vec::new(),
-            held: None,
         };
         let is_cancelled = AtomicBool::new(is_last && missing.is_some_and(|missing| missing > 0));
         Self { id, connection, is_cancelled, state: Mutex::new(state) }
@@ -152,28 +144,11 @@ impl Exchange {
         lock(&self.state).is_finished
     }
 
-    /// Holds a request back until its body is here, when that is short and asked for at once. The
-    /// request comes back when there is nothing to wait for.
-    pub(crate) fn hold(&self, pending: Pending) -> Option<Pending> {
-        let expects = pending.request.field(b"expect").is_some();
-        let mut state = lock(&self.state);
-        let is_short =
-            matches!(pending.request.body, BodyLength::Known(length) if length <= GATHERED);
-        let is_needless = expects || !is_short || state.has_ended || self.is_cancelled();
-        if is_needless || !self.connection.may_hold() {
-            return Some(pending);
-        }
-        state.held = Some(Box::new(pending));
-        drop(state);
-        self.ask();
-        None
-    }
-
-    /// Takes bytes of the body that have come. The request, when it was held back for them.
-    pub(crate) fn push(&self, piece: Piece, is_last: bool) -> Option<Pending> {
+    /// Takes bytes of the body that have come.
+    pub(crate) fn push(&self, piece: Piece, is_last: bool) {
         let mut state = lock(&self.state);
         if state.is_finished {
-            return None;
+            return;
         }
         let length = piece.rest().len() as u64;
         state.asked = state.asked.saturating_sub(length);
@@ -191,14 +166,6 @@ impl Exchange {
             None => state.has_ended |= is_last,
         }
         state.wake();
-        let is_over = state.has_ended || self.is_cancelled();
-        if is_over { self.let_go(&mut state) } else { None }
-    }
-
-    fn let_go(&self, state: &mut State) -> Option<Pending> {
-        let held = state.held.take()?;
-        self.connection.no_longer_held();
-        Some(*held)
     }
 
     /// Takes what has come of the body.
@@ -251,13 +218,10 @@ impl Exchange {
         lock(&self.state).credit > 0
     }
 
-    /// Nobody waits for the answer any more: whoever works on it is told. The request, when it was
-    /// held back.
-    pub(crate) fn cancel(&self) -> Option<Pending> {
+    /// Nobody waits for the answer any more: whoever works on it is told.
+    pub(crate) fn cancel(&self) {
         self.is_cancelled.store(true, Ordering::Release);
-        let mut state = lock(&self.state);
-        state.wake();
-        self.let_go(&mut state)
+        lock(&self.state).wake();
     }
 
     /// The answer is complete. What has come of the body is let go.

@@ -75,16 +75,10 @@ pub(crate) fn respond(
     REQUEST_ID.with_borrow_mut(String::clear);
 }
 
-/// Claims a request; `None` when it was called back, or waits for its body.
-fn take(mut pending: Pending) -> Option<Pending> {
-    let exchange = pending.exchange.clone();
-    if !pending.is_claimed {
-        pending.is_claimed = exchange.connection().claims().enter(exchange.id());
-        if pending.is_claimed {
-            pending = exchange.hold(pending)?;
-        }
-    }
-    if pending.is_claimed && !exchange.is_cancelled() {
+/// Claims a request; `None` when it was called back.
+fn take(pending: Pending) -> Option<Pending> {
+    let exchange = &pending.exchange;
+    if exchange.connection().claims().enter(exchange.id()) && !exchange.is_cancelled() {
         return Some(pending);
     }
     exchange.connection().reset(exchange.id(), "called back");

@@ -67,8 +67,6 @@ fn own_seat() -> Seat {
 pub(crate) struct Pending {
     pub(crate) exchange: Arc<Exchange>,
     pub(crate) request: Request,
-    /// Its turn came once, and it was held back until its body is here.
-    pub(crate) is_claimed: bool,
 }
 
 /// Why a wait amid a request ended without what it waited for.

@@ -137,10 +137,10 @@ impl Link {
                 // Taken up even if nobody wants it, so that the tray is free again.
                 let piece = Piece::on(take_up(&self.connection, &payload)?);
                 if let Some(Some(exchange)) = self.exchanges.get(slot) {
-                    arrived.extend(exchange.push(piece, header.is_last));
+                    exchange.push(piece, header.is_last);
                 }
             } else if let Some(Some(exchange)) = self.exchanges.get(slot) {
-                arrived.extend(go_on(exchange, header, payload)?);
+                go_on(exchange, header, payload)?;
             }
         }
         Ok(())
@@ -151,7 +151,7 @@ impl Link {
         if self.connection.is_gone() {
             self.connection.abandon();
             for exchange in self.exchanges.drain(..).flatten() {
-                drop(exchange.cancel());
+                exchange.cancel();
             }
         }
     }
@@ -174,7 +174,7 @@ fn begin(
     }
     let exchange =
         Exchange::new(header.id, connection.clone(), request.body, carried, header.is_last);
-    Ok(Pending { exchange: Arc::new(exchange), request, is_claimed: false })
+    Ok(Pending { exchange: Arc::new(exchange), request })
 }
 
 fn take_up(connection: &Connection, payload: &[u8]) -> Result<Tray, FrameError> {
@@ -183,19 +183,13 @@ fn take_up(connection: &Connection, payload: &[u8]) -> Result<Tray, FrameError> 
     tray.ok_or(FrameError::Malformed("a tray with nothing on it"))
 }
 
-/// Takes a frame of a request that is known. The request, when it waited for that.
-fn go_on(
-    exchange: &Exchange,
-    header: Header,
-    payload: Cow<'_, [u8]>,
-) -> Result<Option<Pending>, FrameError> {
+/// Takes a frame of a request that is known.
+fn go_on(exchange: &Exchange, header: Header, payload: Cow<'_, [u8]>) -> Result<(), FrameError> {
     match header.kind {
-        Kind::BodyIn => Ok(exchange.push(Piece::new(payload.into_owned()), header.is_last)),
-        Kind::CreditIn => {
-            exchange.grant(frames::read_credit(&payload)?);
-            Ok(None)
-        }
-        Kind::Cancel => Ok(exchange.cancel()),
-        _ => Err(FrameError::Malformed("a frame of a kind that the worker sends")),
+        Kind::BodyIn => exchange.push(Piece::new(payload.into_owned()), header.is_last),
+        Kind::CreditIn => exchange.grant(frames::read_credit(&payload)?),
+        Kind::Cancel => exchange.cancel(),
+        _ => return Err(FrameError::Malformed("a frame of a kind that the worker sends")),
     }
+    Ok(())
 }

@@ -143,9 +143,7 @@ async fn ask(address: &str, kept: &mut Kept, way: Way, id: &str) -> io::Result<(
         None => kept.insert(BufReader::new(TcpStream::connect(address).await?)),
     };
     let body: Vec<u8> = match way.view {
-        // Travels with its request as a whole. A longer one is claimed before its body is there: in
-        // a worker that is killed meanwhile it is lost, and the application has no note of it.
-        "/upload" => id.bytes().cycle().take(60_000).collect(),
+        "/upload" => id.bytes().cycle().take(200_000).collect(),
         _ => Vec::new(),
     };
     let method = if body.is_empty() { "GET" } else { "POST" };
