@@ -11,7 +11,7 @@ use std::{
 };
 
 use perijove_gateway::{
-    Body, Client, FieldBlock, Guard, Head, Pass, Question, Response, Upstreams, Verdict, ask,
+    Body, FieldBlock, Guard, Head, Pass, Question, Response, Upstreams, Verdict, ask,
 };
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
@@ -77,10 +77,20 @@ impl Kept {
         Self { salt, answers: Mutex::default() }
     }
 
-    fn key(&self, client: &Client, authorization: &[u8], asked: &str) -> [u8; 32] {
+    /// A password is one's own everywhere. Who may come may depend on the path: the function is
+    /// shown the request.
+    fn key(&self, question: Question<'_>, authorization: &[u8], asked: &str) -> [u8; 32] {
+        let Question { head, client, .. } = question;
+        let address = client.address.map(|address| address.ip());
         let mut digest = Sha256::new();
         digest.update(self.salt);
-        digest.update(format!("{asked}\n{:?}\n", client.address.map(|address| address.ip())));
+        // No part but the last can hold a line's end.
+        digest.update(format!("{asked}\n{address:?}\n"));
+        if asked.contains("allow") {
+            digest.update(format!("{}\n{}\n", client.host, head.method()));
+            digest.update(head.path());
+            digest.update(b"\n");
+        }
         digest.update(authorization);
         digest.finalize().into()
     }
@@ -183,7 +193,7 @@ impl Hooks {
     ) -> Option<Answer> {
         let Question { head, client, .. } = question;
         let shown: &[u8] = if asked.contains("password") { authorization } else { b"" };
-        let key = self.kept.key(client, shown, asked);
+        let key = self.kept.key(question, shown, asked);
         if let Some(answer) = self.kept.get(&key) {
             return Some(answer);
         }

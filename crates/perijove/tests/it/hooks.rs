@@ -117,6 +117,22 @@ async fn a_function_says_which_addresses_may_come() {
     assert!(asked(&site, "allow 127.0.0.1") >= 4);
 }
 
+#[tokio::test]
+async fn what_was_said_of_one_path_is_not_said_of_another() {
+    let script =
+        "def allow_access(environ, host):\n    return environ['PATH_INFO'] == '/version'\n";
+    let site = plan()
+        .file("allow.py", script)
+        .set("site.allow.script = 'allow.py'")
+        .set("site.allow.keep-time = '10m'")
+        .start()
+        .await;
+    for _ in 0..2 {
+        site.get("/version").await.shows("one");
+        site.get("/").await.is(403);
+    }
+}
+
 #[test]
 fn a_script_without_the_function_is_told() {
     let ended = plan().file("access.py", "def nothing(): ...\n").run();
