@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gunicorn.app.wsgiapp import WSGIApplication
+from gunicorn.errors import HaltServer
 
 from perijove.worker.behind import behind
 from perijove.worker.process import CONFIG, Order, wsgi_or_show
@@ -74,6 +75,12 @@ def run(order: Order) -> int:
     except SystemExit as ended:
         # Workers leave by this way as well, with a status that the first process knows.
         if ended.code in _NOT_LOADED and os.getpid() == first:
+            return CONFIG
+        raise
+    except HaltServer as halted:
+        # While it halts because one worker did not load, it may learn the same of another one, and
+        # then this is what its own handling of the first leaves behind.
+        if halted.exit_status in _NOT_LOADED and os.getpid() == first:
             return CONFIG
         raise
     return 0
