@@ -73,7 +73,7 @@ def prepare(example: Example) -> None:
     (example.root / "var/media").mkdir()
 
 
-@pytest.mark.parametrize("app", [""])
+@pytest.mark.parametrize("app", ["", "library.asgi:application"])
 def test_books_with_covers(example: Callable[[str], Example], app: str) -> None:
     site = example("django")
     prepare(site)

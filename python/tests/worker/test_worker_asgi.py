@@ -441,3 +441,9 @@ def test_asgi_2_is_told_apart(python: str, tmp_path: Path, interface: str) -> No
 
 def test_first_body_is_what_may_be_carried() -> None:
     assert FIRST_BODY == 65_536
+
+
+def test_the_length_of_a_body_is_a_field(asgi: Connection) -> None:
+    """The gateway says it in the frame; Django and others look for it among the fields."""
+    scope = asgi.fetch("POST", "/scope", body=b"four").json
+    assert [value for name, value in scope["headers"] if name == "content-length"] == ["4"]

@@ -7,7 +7,7 @@ use pyo3::{
     types::{PyBytes, PyList, PyString},
 };
 
-use crate::frames::Request;
+use crate::frames::{BodyLength, Request};
 
 /// Bytes as text, each byte one character.
 pub(super) fn text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
@@ -112,6 +112,13 @@ impl FieldBytes {
                 None => PyBytes::new(py, value),
             };
             list.append((slot.made.bind(py), value))?;
+        }
+        // The gateway says it in the frame, not in a field; frameworks look for it in the fields.
+        if let BodyLength::Known(length) = request.body
+            && request.field(b"content-length").is_none()
+        {
+            let value = PyBytes::new(py, length.to_string().as_bytes());
+            list.append((PyBytes::new(py, b"content-length"), value))?;
         }
         Ok(list)
     }
