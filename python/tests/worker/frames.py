@@ -161,8 +161,6 @@ class Connection:
         self.answers[id] = Answer()
         kind = (0, 0) if body is None else (2, 0) if chunked else (1, len(body))
         headers = [("host", "example.org:8000")] if headers is None else list(headers)
-        if body is not None and not chunked:
-            headers.append(("content-length", str(len(body))))
         first = b"" if hold else (body or b"")[:FIRST_BODY]
         ended = not hold and len(first) == len(body or b"")
         payload = request_payload(method, target, headers, body=kind, first=first, **others)
