@@ -153,13 +153,14 @@ def _spawner(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, N
 
 
 async def run(application: Application, scope: dict[str, Any], exchange: Any) -> None:
-    """One request, or one websocket."""
+    """One request, or one websocket.
+
+    Whatever it raises is its own failure, `SystemExit` too: others are under way in this loop.
+    """
     try:
         await application(scope, exchange.receive, exchange.send)
     except BaseException as error:
         exchange.fail(error)
-        if not isinstance(error, (Exception, asyncio.CancelledError)):
-            raise
     else:
         exchange.finish()
 

@@ -229,6 +229,8 @@ def test_wrong_events_are_told(asgi: Connection, events: str, message: str) -> N
         ("/nothing", 500, None),
         ("/started-only", 500, None),
         ("/cancel", 500, None),
+        ("/exit", 500, None),
+        ("/exit?later", 500, None),
         ("/raise-late", 200, "the application failed amid its answer"),
         ("/raise-after", 200, None),
         ("/length?10,10", 200, None),
@@ -270,6 +272,41 @@ def test_an_application_learns_that_nobody_waits(python: str) -> None:
         other.close()
         worker.wait_for_output("left: http.disconnect BrokenPipeError")
         assert connection.fetch("GET", "/unread").text == "unread"
+
+
+def test_an_answer_that_nobody_takes_frees_its_id(python: str) -> None:
+    with Worker("asgi_views:application", python=python) as worker:
+        connection = worker.connect()
+        for path in ("/large?1000000", "/pieces?20,100000"):
+            id = connection.send("GET", path)
+            connection.wait(id, lambda answer: len(answer.body) == 262_144)
+            connection.cancel(id)
+            assert connection.wait(id).reset
+        assert "Traceback" not in worker.output()
+        worker.terminate()
+        assert worker.wait() == 0
+
+
+def test_an_application_that_exits_ends_its_request_only(python: str) -> None:
+    with Worker("asgi_views:application", python=python) as worker:
+        connection = worker.connect()
+        id = connection.send("GET", "/until")
+        for path in ("/exit", "/exit?later"):
+            assert connection.fetch("GET", path).status == 500
+        assert worker.output().count("SystemExit: 3") == 2
+        connection.fetch("GET", "/release?still there")
+        assert connection.wait(id).json == "still there"
+        worker.terminate()
+        assert worker.wait() == 0
+
+
+def test_who_asks_often_leaves_nothing_behind(asgi: Connection) -> None:
+    assert asgi.fetch("GET", "/asks-often").json < 100
+
+
+def test_a_task_that_never_began_has_taken_nothing_of_a_body(asgi: Connection) -> None:
+    answer = asgi.fetch("POST", "/cancels-early", body=b"abc")
+    assert answer.json == [3, hashlib.sha256(b"abc").hexdigest()]
 
 
 def test_a_coroutine_goes_on_after_its_answer(python: str) -> None:

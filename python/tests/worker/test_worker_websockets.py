@@ -168,6 +168,16 @@ def test_a_client_that_leaves_before_the_answer(worker: Worker) -> None:
     worker.wait_for_output("left 1006")
 
 
+def test_who_accepts_too_late_has_done_nothing_wrong(worker: Worker) -> None:
+    websocket = worker.websocket("/ws-slow-to-accept")
+    worker.wait_for_output("connecting")
+    websocket.leave()
+    worker.websocket("/return").accepted().closed()
+    worker.terminate()
+    assert worker.wait() == 0
+    assert "Traceback" not in worker.output()
+
+
 @pytest.mark.parametrize(
     ("sent", "code"),
     [

@@ -35,6 +35,12 @@ impl Future {
         }
     }
 
+    /// Whether nobody waits any more: it was woken, or who waited was cancelled.
+    fn is_done(&self, py: Python<'_>) -> bool {
+        let done = self.0.bind(py).call_method0(intern!(py, "done"));
+        done.and_then(|done| done.is_truthy()).unwrap_or(false)
+    }
+
     /// What a coroutine yields to wait for it, as `Future.__await__` does.
     fn yielded<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.0.bind(py);
@@ -48,6 +54,13 @@ pub(super) fn wake_all(py: Python<'_>, waiters: Vec<Future>) {
     for waiter in waiters {
         waiter.wake(py);
     }
+}
+
+/// Adds one who waits to others, without those who do so no more: an application may ask again and
+/// again whether something has come, each time for a moment only.
+pub(super) fn join(py: Python<'_>, others: &mut Vec<Future>, one: Future) {
+    others.retain(|other| !other.is_done(py));
+    others.push(one);
 }
 
 /// How a look at something that is waited for ended.
@@ -101,8 +114,6 @@ impl Done {
 /// What a coroutine waits for.
 #[derive(Debug)]
 pub(super) enum Awaited {
-    /// An event that was there when it was asked for.
-    Event(Py<PyAny>),
     /// The next event of a request.
     OfRequest(Py<Exchange>),
     /// That what was sent of an answer is on its way.
@@ -125,7 +136,6 @@ impl Awaitable {
 
     fn look<'py>(&self, py: Python<'py>) -> PyResult<Look<'py>> {
         match &self.awaited {
-            Awaited::Event(event) => Ok(Look::Ready(event.bind(py).clone())),
             Awaited::OfRequest(exchange) => exchange.get().look_for_event(py),
             Awaited::Sent(exchange) => exchange.get().look_for_room(py),
             Awaited::OfWebsocket(websocket) => Websocket::look_for_event(websocket.bind(py)),

@@ -11,7 +11,7 @@ use pyo3::{
 
 use super::{
     answer::{Answer, Sending},
-    awaited::{Awaitable, Awaited, Future, Look, wake_all},
+    awaited::{Awaitable, Awaited, Future, Look, join, wake_all},
     event::{Event, refused},
     link::Link,
     shared::Shared,
@@ -126,6 +126,11 @@ impl Exchange {
     pub(super) fn cancel(&self) -> Vec<Future> {
         let mut state = lock(&self.state);
         state.is_gone = true;
+        // An application that is not done says so with its end. What one that is has sent may wait
+        // for credit, which will not come.
+        if state.answer.is_complete() {
+            state.answer.reset(self.link.get().connection(), "called back");
+        }
         std::mem::take(&mut state.waiters)
     }
 
@@ -183,7 +188,7 @@ impl Exchange {
         }
         if self.link.get().is_congested() {
             let future = self.shared.host.future(py)?;
-            self.link.get().add_waiting(future.clone_ref(py));
+            self.link.get().add_waiting(py, future.clone_ref(py));
             return Ok(Look::Wait(future));
         }
         Ok(Look::Ready(py.None().into_bound(py)))
@@ -191,7 +196,10 @@ impl Exchange {
 
     fn wait<'py>(&self, py: Python<'py>) -> PyResult<Look<'py>> {
         let future = self.shared.host.future(py)?;
-        lock(&self.state).waiters.push(future.clone_ref(py));
+        // Python may run while it is looked who else waits: not under the lock.
+        let mut waiters = std::mem::take(&mut lock(&self.state).waiters);
+        join(py, &mut waiters, future.clone_ref(py));
+        lock(&self.state).waiters.append(&mut waiters);
         Ok(Look::Wait(future))
     }
 
@@ -264,12 +272,10 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     /// The next event of the request: a piece of its body, or that nobody waits any more.
-    fn receive(slf: &Bound<'_, Self>) -> PyResult<Awaitable> {
-        let awaited = match slf.get().event(slf.py())? {
-            Some(event) => Awaited::Event(event.into_any().unbind()),
-            None => Awaited::OfRequest(slf.clone().unbind()),
-        };
-        Ok(Awaitable::new(awaited))
+    ///
+    /// Taken when it is awaited: a task that is cancelled before it begins has taken nothing.
+    fn receive(slf: &Bound<'_, Self>) -> Awaitable {
+        Awaitable::new(Awaited::OfRequest(slf.clone().unbind()))
     }
 
     /// Sends an event of the answer.

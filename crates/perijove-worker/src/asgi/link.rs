@@ -14,7 +14,7 @@ use std::{
 use pyo3::{intern, prelude::*};
 
 use super::{
-    awaited::{Future, wake_all},
+    awaited::{Future, join, wake_all},
     exchange::Exchange,
     shared::Shared,
 };
@@ -99,8 +99,10 @@ impl Link {
     }
 
     /// Has somebody woken when the gateway has read.
-    pub(super) fn add_waiting(&self, waiter: Future) {
-        lock(&self.waiting).push(waiter);
+    pub(super) fn add_waiting(&self, py: Python<'_>, waiter: Future) {
+        let mut waiting = std::mem::take(&mut *lock(&self.waiting));
+        join(py, &mut waiting, waiter);
+        lock(&self.waiting).append(&mut waiting);
     }
 
     /// Sees to it that what was put in line is sent in this turn of the loop, or in the next.

@@ -23,7 +23,7 @@ use pyo3::{
 };
 
 use super::{
-    awaited::{Awaitable, Awaited, Future, Look, wake_all},
+    awaited::{Awaitable, Awaited, Future, Look, join, wake_all},
     codec::{Codec, Found},
     event::Event,
     exchange::{comes_from_disconnection, gone, unexpected},
@@ -66,6 +66,17 @@ struct State {
     is_over: bool,
     waiters: Vec<Future>,
     task: Option<Py<PyAny>>,
+}
+
+impl State {
+    /// Why the handshake cannot be answered any more.
+    fn late(&self) -> PyErr {
+        // Who has left before is no fault of the application.
+        if self.inbox.is_closed() && !self.is_closed {
+            return gone();
+        }
+        PyRuntimeError::new_err("the websocket was accepted or refused before")
+    }
 }
 
 #[derive(Debug)]
@@ -202,12 +213,10 @@ impl Websocket {
     /// Looks for the next event, for a coroutine that waits.
     pub(super) fn look_for_event<'py>(slf: &Bound<'py, Self>) -> PyResult<Look<'py>> {
         let (py, this) = (slf.py(), slf.get());
-        if let Some(event) = Self::event(slf)? {
-            return Ok(Look::Ready(event.into_any()));
+        match Self::event(slf)? {
+            Some(event) => Ok(Look::Ready(event.into_any())),
+            None => this.wait(py),
         }
-        let future = this.shared.host.future(py)?;
-        lock(&this.state).waiters.push(future.clone_ref(py));
-        Ok(Look::Wait(future))
     }
 
     /// Looks whether what was sent is on its way, for a coroutine that waits.
@@ -217,11 +226,15 @@ impl Websocket {
             Stage::Over => return Err(gone()),
             Stage::Handshake { .. } => false,
         };
-        if !is_full {
-            return Ok(Look::Ready(py.None().into_bound(py)));
-        }
+        if is_full { self.wait(py) } else { Ok(Look::Ready(py.None().into_bound(py))) }
+    }
+
+    fn wait<'py>(&self, py: Python<'py>) -> PyResult<Look<'py>> {
         let future = self.shared.host.future(py)?;
-        lock(&self.state).waiters.push(future.clone_ref(py));
+        // Python may run while it is looked who else waits: not under the lock.
+        let mut waiters = std::mem::take(&mut lock(&self.state).waiters);
+        join(py, &mut waiters, future.clone_ref(py));
+        lock(&self.state).waiters.append(&mut waiters);
         Ok(Look::Wait(future))
     }
 
@@ -266,8 +279,7 @@ impl Websocket {
             }
             other => {
                 state.stage = other;
-                let what = "the websocket was accepted or refused before";
-                Err(PyRuntimeError::new_err(what))
+                Err(state.late())
             }
         }
     }
@@ -359,12 +371,10 @@ impl Websocket {
 #[pymethods]
 impl Websocket {
     /// The next event of the websocket.
-    fn receive(slf: &Bound<'_, Self>) -> PyResult<Awaitable> {
-        let awaited = match Self::event(slf)? {
-            Some(event) => Awaited::Event(event.into_any().unbind()),
-            None => Awaited::OfWebsocket(slf.clone().unbind()),
-        };
-        Ok(Awaitable::new(awaited))
+    ///
+    /// Taken when it is awaited: a task that is cancelled before it begins has taken nothing.
+    fn receive(slf: &Bound<'_, Self>) -> Awaitable {
+        Awaitable::new(Awaited::OfWebsocket(slf.clone().unbind()))
     }
 
     /// Sends an event.

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import gc
 import hashlib
 import json
 import os
@@ -253,6 +254,44 @@ async def cancels(scope, receive, send):
     await asyncio.sleep(1)
 
 
+@view("/exit")
+async def exits(scope, receive, send):
+    if scope["query_string"]:
+        await asyncio.sleep(0)
+    sys.exit(3)
+
+
+@view("/asks-often")
+async def asks_often(scope, receive, send):
+    """Looks again and again for a moment whether anything has come, as one does that streams."""
+    await receive()
+
+    async def look():
+        listening = asyncio.ensure_future(receive())
+        await asyncio.sleep(0)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+
+    def futures():
+        gc.collect()
+        return sum(isinstance(known, asyncio.Future) for known in gc.get_objects())
+
+    before = futures()
+    for _ in range(500):
+        await look()
+    await answer(send, futures() - before)
+
+
+@view("/cancels-early")
+async def cancels_early(scope, receive, send):
+    """A task that is cancelled before it begins has taken nothing."""
+    loop = asyncio.get_running_loop()
+    listening = asyncio.Task(receive(), loop=loop)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    await whole_body(scope, receive, send)
+
+
 # --- websockets -------------------------------------------------------------------------------
 
 
@@ -373,6 +412,16 @@ async def flood(scope, receive, send):
     for number in range(1000):
         await send({"type": "websocket.send", "bytes": bytes([number % 256]) * 10_000})
         print(f"flooded {number}", flush=True)
+
+
+@view("/ws-slow-to-accept")
+async def slow_to_accept(scope, receive, send):
+    """Accepts when the client has left, and learns that by it."""
+    await connected(receive)
+    print("connecting", flush=True)
+    while (await receive())["type"] != "websocket.disconnect":
+        pass
+    await send({"type": "websocket.accept"})
 
 
 @view("/ws-wait")

@@ -17,7 +17,8 @@ pub(super) fn start(websocket: &Bound<'_, Websocket>, event: &Event<'_, '_>) -> 
     let py = websocket.py();
     let status = event.status(intern!(py, "status"))?;
     let head = event.head(status, intern!(py, "headers"))?;
-    match &mut lock(&websocket.get().state).stage {
+    let mut state = lock(&websocket.get().state);
+    match &mut state.stage {
         Stage::Handshake { refusal: refusal @ None, .. } => {
             *refusal = Some(Refusal { head, body: Vec::new() });
             Ok(())
@@ -25,7 +26,7 @@ pub(super) fn start(websocket: &Bound<'_, Websocket>, event: &Event<'_, '_>) -> 
         Stage::Handshake { .. } => {
             Err(PyRuntimeError::new_err("'websocket.http.response.start' was sent twice"))
         }
-        Stage::Open(_) | Stage::Over => Err(late()),
+        Stage::Open(_) | Stage::Over => Err(state.late()),
     }
 }
 
@@ -36,7 +37,10 @@ pub(super) fn body(websocket: &Bound<'_, Websocket>, event: &Event<'_, '_>) -> P
     let is_last = !event.flag(intern!(py, "more_body"))?;
     let refusal = {
         let mut state = lock(&websocket.get().state);
-        let Stage::Handshake { refusal, .. } = &mut state.stage else { return Err(late()) };
+        if !matches!(state.stage, Stage::Handshake { .. }) {
+            return Err(state.late());
+        }
+        let Stage::Handshake { refusal, .. } = &mut state.stage else { return Ok(()) };
         let Some(answer) = refusal else {
             let what = "'websocket.http.response.body' without 'websocket.http.response.start'";
             return Err(PyRuntimeError::new_err(what));
@@ -62,8 +66,4 @@ pub(super) fn body(websocket: &Bound<'_, Websocket>, event: &Event<'_, '_>) -> P
 pub(super) fn failure() -> (Head, &'static [u8]) {
     let fields = b"Content-Type: text/html; charset=utf-8\r\n".to_vec();
     (Head { status: 500, fields, length: None }, FAILURE_PAGE.as_bytes())
-}
-
-fn late() -> PyErr {
-    PyRuntimeError::new_err("the websocket was accepted or refused before")
 }
