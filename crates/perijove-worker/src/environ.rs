@@ -1,7 +1,7 @@
 //! The environ of a request (PEP 3333), made from what the gateway sent.
 
+mod fields;
 mod paths;
-mod texts;
 
 use std::sync::Arc;
 
@@ -12,9 +12,13 @@ use pyo3::{
 };
 
 pub(crate) use paths::Paths;
-use texts::{FieldTexts, Kept, text};
 
-use crate::{frames::BodyLength, frames::Request, input::Input, worker::Shared};
+use crate::{
+    frames::{BodyLength, Request},
+    input::Input,
+    kept::{Fields, Last, text},
+    worker::Shared,
+};
 
 /// The keys that every request sets. They are in the base, so that a copy of it has room for them.
 const OF_EACH_REQUEST: [&str; 13] = [
@@ -38,11 +42,11 @@ const OF_EACH_REQUEST: [&str; 13] = [
 pub(crate) struct EnvironMaker {
     /// What is the same for all requests. Copied: cheaper than setting each again.
     base: Py<PyDict>,
-    fields: FieldTexts,
-    method: Kept,
-    server: Kept,
-    port: Kept,
-    client: Kept,
+    fields: Fields<PyString, PyString>,
+    method: Last<PyString>,
+    server: Last<PyString>,
+    port: Last<PyString>,
+    client: Last<PyString>,
 }
 
 impl EnvironMaker {
@@ -65,11 +69,11 @@ impl EnvironMaker {
         base.set_item(intern!(py, "GATEWAY_INTERFACE"), intern!(py, "CGI/1.1"))?;
         Ok(Self {
             base: base.unbind(),
-            fields: FieldTexts::new(),
-            method: Kept::default(),
-            server: Kept::default(),
-            port: Kept::default(),
-            client: Kept::default(),
+            fields: Fields::new(),
+            method: Last::default(),
+            server: Last::default(),
+            port: Last::default(),
+            client: Last::default(),
         })
     }
 
@@ -82,7 +86,7 @@ impl EnvironMaker {
         let environ = self.base.bind(py).copy()?;
         let paths = Paths::of(request.target(), request.mount());
         let target = text(py, request.target());
-        environ.set_item(intern!(py, "REQUEST_METHOD"), self.method.text(py, request.method()))?;
+        environ.set_item(intern!(py, "REQUEST_METHOD"), self.method.text(py, request.method())?)?;
         environ.set_item(intern!(py, "SCRIPT_NAME"), text(py, &paths.script))?;
         let is_plain = *paths.path == *request.target();
         let path = if is_plain { target.clone() } else { text(py, &paths.path) };
@@ -101,7 +105,7 @@ impl EnvironMaker {
         self.set_addresses(py, request, &environ)?;
         let request_id = text(py, request.request_id());
         environ.set_item(intern!(py, "perijove.request_id"), request_id)?;
-        self.fields.add_to(&environ, request)?;
+        fields::add_to(&environ, request, &mut self.fields)?;
         if let BodyLength::Known(length) = request.body
             && request.field(b"content-length").is_none()
         {
@@ -116,10 +120,11 @@ impl EnvironMaker {
         request: &Request,
         environ: &Bound<'_, PyDict>,
     ) -> PyResult<()> {
-        environ.set_item(intern!(py, "SERVER_NAME"), self.server.text(py, request.server()))?;
-        let port = self.port.number(py, request.port);
+        environ.set_item(intern!(py, "SERVER_NAME"), self.server.text(py, request.server())?)?;
+        let number = |_: &[u8]| Ok(PyString::new(py, &request.port.to_string()));
+        let port = self.port.get(py, &request.port.to_be_bytes(), number)?;
         environ.set_item(intern!(py, "SERVER_PORT"), port)?;
-        environ.set_item(intern!(py, "REMOTE_ADDR"), self.client.text(py, request.client()))?;
+        environ.set_item(intern!(py, "REMOTE_ADDR"), self.client.text(py, request.client())?)?;
         environ.set_item(intern!(py, "REMOTE_PORT"), text(py, request.client_port()))
     }
 }

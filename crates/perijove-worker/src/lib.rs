@@ -14,6 +14,7 @@ mod forked;
 pub mod frames;
 pub mod head;
 mod input;
+mod kept;
 mod respond;
 mod serve;
 mod shelf;

@@ -1,15 +1,16 @@
 //! The scope of a request, made from what the gateway sent.
 
-mod kept;
-
 use pyo3::{
     intern,
     prelude::*,
     types::{PyBytes, PyDict, PyList, PyString, PyTuple},
 };
 
-use crate::{environ::Paths, frames::Request};
-use kept::{FieldBytes, Last, text};
+use crate::{
+    environ::Paths,
+    frames::{BodyLength, Request},
+    kept::{DROPPED, Fields, Last, text},
+};
 
 /// The version of ASGI, and of its HTTP and websocket part, that we keep to.
 const VERSIONS: [(&str, &str); 2] = [("version", "3.0"), ("spec_version", "2.5")];
@@ -21,7 +22,7 @@ pub(super) struct ScopeMaker {
     http: Py<PyDict>,
     websocket: Py<PyDict>,
     state: Option<Py<PyDict>>,
-    fields: FieldBytes,
+    fields: Fields<PyBytes, PyBytes>,
     method: Last<PyString>,
     server: Last<PyTuple>,
     client: Last<PyString>,
@@ -34,7 +35,7 @@ impl ScopeMaker {
             http: base(py, "http", &["http.response.pathsend"])?.unbind(),
             websocket: base(py, "websocket", &["websocket.http.response"])?.unbind(),
             state,
-            fields: FieldBytes::new(),
+            fields: Fields::new(),
             method: Last::default(),
             server: Last::default(),
             client: Last::default(),
@@ -65,11 +66,11 @@ impl ScopeMaker {
         scope.set_item(intern!(py, "scheme"), scheme)?;
         set_paths(&scope, request)?;
         self.set_addresses(&scope, request)?;
-        scope.set_item(intern!(py, "headers"), self.fields.list(py, request)?)?;
+        scope.set_item(intern!(py, "headers"), self.list(py, request)?)?;
         if is_websocket {
             scope.set_item(intern!(py, "subprotocols"), subprotocols(py, request)?)?;
         } else {
-            let method = self.method.get(py, request.method(), |bytes| Ok(text(py, bytes)))?;
+            let method = self.method.text(py, request.method())?;
             scope.set_item(intern!(py, "method"), method)?;
         }
         if let Some(state) = &self.state {
@@ -88,6 +89,31 @@ impl ScopeMaker {
         text(py, request.request_id())
     }
 
+    /// The fields of a request as ASGI has them: pairs of bytes, names in lower case.
+    fn list<'py>(&mut self, py: Python<'py>, request: &Request) -> PyResult<Bound<'py, PyList>> {
+        let list = PyList::empty(py);
+        for (name, value) in request.fields() {
+            if DROPPED.contains(&name) {
+                continue;
+            }
+            let make = |name: &[u8]| PyBytes::new(py, name).unbind();
+            let Some(slot) = self.fields.slot(name, make) else { continue };
+            let value = match &mut slot.value {
+                Some(last) => last.get(py, value, |bytes| Ok(PyBytes::new(py, bytes)))?,
+                None => PyBytes::new(py, value),
+            };
+            list.append((slot.made.bind(py), value))?;
+        }
+        // The gateway says it in the frame, not in a field; frameworks look for it in the fields.
+        if let BodyLength::Known(length) = request.body
+            && request.field(b"content-length").is_none()
+        {
+            let value = PyBytes::new(py, length.to_string().as_bytes());
+            list.append((PyBytes::new(py, b"content-length"), value))?;
+        }
+        Ok(list)
+    }
+
     fn set_addresses(&mut self, scope: &Bound<'_, PyDict>, request: &Request) -> PyResult<()> {
         let py = scope.py();
         let mut address = request.server().to_vec();
@@ -99,7 +125,7 @@ impl ScopeMaker {
         if request.client().is_empty() {
             return scope.set_item(intern!(py, "client"), py.None());
         }
-        let client = self.client.get(py, request.client(), |bytes| Ok(text(py, bytes)))?;
+        let client = self.client.text(py, request.client())?;
         let port = std::str::from_utf8(request.client_port()).ok();
         let port: u16 = port.and_then(|port| port.parse().ok()).unwrap_or(0);
         scope.set_item(intern!(py, "client"), (client, port))
