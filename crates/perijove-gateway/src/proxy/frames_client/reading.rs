@@ -210,8 +210,7 @@ impl Reading {
             return Ok(());
         }
         let file = FileBody { file: Arc::new(File::from(file)), offset, length };
-        state.file(header.id, file, header.is_last);
-        Ok(())
+        state.file(header.id, file, header.is_last)
     }
 
     /// A frame that is not there as a whole: what carries a large body is passed on while it
@@ -335,6 +334,26 @@ mod tests {
         }
         let is_over = state.entry(id).is_some_and(|entry| entry.is_over);
         (status, body.to_vec(), is_over)
+    }
+
+    /// Each would be a descriptor of ours.
+    #[test]
+    fn a_worker_cannot_have_us_hold_files_without_end() {
+        let mut state = State::default();
+        let id = state.begin(Duration::from_secs(1), true).unwrap();
+        let file = || {
+            let file = Arc::new(std::fs::File::open("/dev/null").unwrap());
+            crate::FileBody { file, offset: 0, length: 1 }
+        };
+        let taken = (0..1000).take_while(|_| state.file(id, file(), false).is_ok()).count();
+        assert!((1..100).contains(&taken), "{taken}");
+        // Who takes them may go on.
+        let mut state = State::default();
+        let id = state.begin(Duration::from_secs(1), true).unwrap();
+        for _ in 0..1000 {
+            state.file(id, file(), false).unwrap();
+            assert!(matches!(state.take_piece(id), Some(Piece::File(_))));
+        }
     }
 
     fn body() -> impl Strategy<Value = Vec<u8>> {

@@ -19,6 +19,8 @@ use crate::{
     },
 };
 
+/// Files of one answer that may wait for the client: each is a descriptor, and none costs credit.
+const MOST_FILES: usize = 16;
 /// Bytes of an answer's body that may be taken before the worker is told.
 const GRANT: u32 = FIRST_CREDIT / 4;
 
@@ -46,6 +48,8 @@ pub(super) struct Entry {
     pub(super) writer: Option<Waker>,
     pub(super) answer: Option<Answer>,
     pub(super) pieces: VecDeque<Piece>,
+    /// How many of them are files.
+    files: usize,
     pub(super) ending: Option<Ending>,
     /// Bytes of the request's body that the worker takes.
     pub(super) credit: u64,
@@ -201,8 +205,9 @@ impl State {
         let piece = entry.pieces.pop_front()?;
         // From now on the worker is waited for, not the client.
         entry.is_heard = true;
-        if let Piece::Bytes(bytes) = &piece {
-            self.grant(id, bytes.len());
+        match &piece {
+            Piece::Bytes(bytes) => self.grant(id, bytes.len()),
+            Piece::File(_) => entry.files = entry.files.saturating_sub(1),
         }
         Some(piece)
     }
@@ -258,12 +263,17 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn file(&mut self, id: u16, file: FileBody, is_last: bool) {
-        let Some(entry) = self.entry(id) else { return };
+    pub(super) fn file(&mut self, id: u16, file: FileBody, is_last: bool) -> Heard {
+        let Some(entry) = self.entry(id) else { return Ok(()) };
         if !entry.is_left && file.length > 0 {
+            if entry.files == MOST_FILES {
+                return Err(FrameError::Malformed("more files than are taken at once"));
+            }
+            entry.files += 1;
             entry.pieces.push_back(Piece::File(file));
         }
         self.hear_last(id, is_last);
+        Ok(())
     }
 
     pub(super) fn credit(&mut self, id: u16, bytes: u32) {
@@ -309,6 +319,7 @@ impl Entry {
             writer: None,
             answer: None,
             pieces: VecDeque::new(),
+            files: 0,
             ending: None,
             credit: 0,
             allowance: FIRST_CREDIT,
