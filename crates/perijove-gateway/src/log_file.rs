@@ -11,7 +11,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -72,6 +72,10 @@ impl LogFile {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
+        // Another process that writes there, as one that takes over does, has exchanged it before.
+        if !self.is_in_place() {
+            return self.reopen();
+        }
         let keep = self.rotation.map_or(0, |rotation| rotation.keep);
         // Only up to the first number that is free: what is older may stay where it is.
         let free = (1..=keep).find(|age| !self.aged(*age).exists()).unwrap_or(keep);
@@ -83,6 +87,13 @@ impl LogFile {
             _ => fs::rename(&self.path, self.aged(1))?,
         }
         self.reopen()
+    }
+
+    /// Whether what lies there is what this one writes to.
+    fn is_in_place(&self) -> bool {
+        let identity = |data: fs::Metadata| (data.dev(), data.ino());
+        let (here, there) = (self.file.metadata().map(identity), fs::metadata(&self.path));
+        matches!((here, there.map(identity)), (Ok(here), Ok(there)) if here == there)
     }
 
     fn aged(&self, age: u32) -> PathBuf {
@@ -158,6 +169,24 @@ mod tests {
         let mut log = LogFile::open(&path, Some(Rotation { size: 4, keep: 3 })).unwrap();
         log.append(b"x\n").unwrap();
         assert_eq!(text(folder.path(), "a.log"), "x\n");
+    }
+
+    /// One process takes over from another: for some time both write.
+    #[test]
+    fn two_that_write_exchange_it_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let rotation = Some(Rotation { size: 12, keep: 1 });
+        let mut old = LogFile::open(&path, rotation).unwrap();
+        old.append(b"old 1\n").unwrap();
+        let mut new = LogFile::open(&path, rotation).unwrap();
+        new.append(b"new 1\n").unwrap();
+        // Full: the new one exchanges it, and the old one does not a second time.
+        new.append(b"new 2\n").unwrap();
+        old.append(b"old 2\n").unwrap();
+        old.append(b"old 3\n").unwrap();
+        assert_eq!(text(folder.path(), "a.log.1"), "old 1\nnew 1\nold 2\n");
+        assert_eq!(text(folder.path(), "a.log"), "new 2\nold 3\n");
     }
 
     #[test]
