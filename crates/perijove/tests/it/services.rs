@@ -115,6 +115,19 @@ async fn one_without_a_socket_is_never_there_twice() {
 }
 
 #[tokio::test]
+async fn a_stop_that_is_hastened_does_not_wait_for_a_service_that_takes_its_time() {
+    let deaf = "[[service]]\nname = 'deaf'\nstop-time = '1h'\n\
+                command = ['/bin/sh', '-c', 'trap \"\" TERM; echo > deaf; exec sleep 3600']";
+    let site = Plan::new().wsgi("hello").set(deaf).start().await;
+    site.until_file("deaf").await;
+    site.signal(rustix::process::Signal::TERM);
+    site.logs("stopping: requests under way are finished first");
+    until("the workers have ended", || !site.folder().join("run/app/web-1.sock").exists()).await;
+    site.signal(rustix::process::Signal::TERM);
+    assert_eq!(site.ended().code, Some(0));
+}
+
+#[tokio::test]
 async fn a_service_that_cannot_start_is_told_at_the_start() {
     let broken = source().replace("\"one\"", "\"broken\"");
     let ended = plan().file("chat.py", broken).run();

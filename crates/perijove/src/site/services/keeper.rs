@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     ffi::OsString,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +13,7 @@ use perijove_process::Backoff;
 use serde::Serialize;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout_at},
 };
 
 use super::{Shared, process::Process};
@@ -126,18 +127,44 @@ impl Keeper {
     }
 
     /// Takes no more requests, lets those under way end, then ends the process.
-    async fn end(&self, process: &Process, upstream: Option<UpstreamId>, within: Duration) {
+    /// The time may become shorter meanwhile.
+    async fn end(&mut self, process: &Process, upstream: Option<UpstreamId>, within: Duration) {
         let pid = Some(process.child.pid());
         self.tell(Phase::Stopping, pid, |status| status.is_ready = false);
-        let deadline = Instant::now() + within;
+        let since = Instant::now();
+        let mut within = within;
         if let Some(upstream) = upstream {
             self.upstreams.remove(upstream);
+            let upstreams = self.upstreams.clone();
             // Websockets may stay to the end of the time.
-            timeout(within, self.upstreams.drained(upstream)).await.ok();
+            let mut drained = pin!(timeout_at(since + within, upstreams.drained(upstream)));
+            while let Some(shorter) = self.hastened(within, drained.as_mut()).await {
+                within = shorter;
+                drained.set(timeout_at(since + within, upstreams.drained(upstream)));
+            }
         }
-        process.end(deadline.saturating_duration_since(Instant::now())).await;
+        loop {
+            let left = (since + within).saturating_duration_since(Instant::now());
+            match self.hastened(within, pin!(process.end(left))).await {
+                Some(shorter) => within = shorter,
+                None => break,
+            }
+        }
         if let Some(upstream) = upstream {
             self.upstreams.fail(upstream);
+        }
+    }
+
+    /// Waits for something, or until less time is given to it than this: how much.
+    async fn hastened(
+        &mut self,
+        within: Duration,
+        something: Pin<&mut impl Future>,
+    ) -> Option<Duration> {
+        let is_shorter = |stop: &Option<Duration>| stop.is_some_and(|stop| stop < within);
+        tokio::select! {
+            _ = something => None,
+            Ok(stop) = self.stopped.wait_for(is_shorter) => *stop,
         }
     }
 
