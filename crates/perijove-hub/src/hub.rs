@@ -153,6 +153,12 @@ impl Hub {
         }
     }
 
+    /// Saves what could not be saved so far. False when it cannot be now either: a hub that followed
+    /// this one would not know of it.
+    pub async fn save(&self) -> bool {
+        self.core.saver.save_what_is_left().await
+    }
+
     /// Makes no move and writes nothing any more, so that another hub may follow on the same
     /// folder. Notebooks run on, and requests pass to them. False when something does not come to
     /// its end.

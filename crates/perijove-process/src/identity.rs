@@ -1,9 +1,10 @@
 //! Which process is meant: its id alone may belong to another one later.
 
-use std::io;
+use std::{io, time::Duration};
 
 use rustix::process::{Pid, Signal, getpid};
 use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
 
 use crate::system::{self, Held};
 
@@ -42,6 +43,18 @@ impl ProcessIdentity {
         let Some(pid) = self.pid_of_this_boot() else { return false };
         system::process(pid)
             .is_some_and(|process| process.start_time == self.start_time && !process.is_zombie)
+    }
+
+    /// Waits until it has ended; false when it has not within this time.
+    pub async fn has_ended(&self, within: Duration) -> bool {
+        let ended = async {
+            match self.hold() {
+                Ok(Some(held)) => held.ended().await.is_ok(),
+                Ok(None) => true,
+                Err(_) => !self.is_running(),
+            }
+        };
+        timeout(within, ended).await.unwrap_or(false)
     }
 
     /// Holds the process; `None` when it is gone.

@@ -131,15 +131,11 @@ impl Control {
         }
         match (method.as_str(), path.as_str()) {
             ("GET", "/status") => json_answer(200, &(self.status)()),
-            ("POST", "/reload") => {
-                let wish = |asked| Intent::Reload(Some(asked));
-                reload::answer(&request.head, &self.intents, wish).await
-            }
+            ("POST", "/reload") => self.wish(&request, |asked| Intent::Reload(Some(asked))).await,
             ("POST", "/stop") => self.stop(&request).await,
             ("POST", "/upgrade") => match Upgrade::read(&request.body) {
                 Ok(upgrade) => {
-                    let wish = |asked| Intent::Upgrade(upgrade, Some(asked));
-                    reload::answer(&request.head, &self.intents, wish).await
+                    self.wish(&request, |asked| Intent::Upgrade(upgrade, Some(asked))).await
                 }
                 Err(wrong) => error(400, &wrong.to_string(), "send an object of JSON"),
             },
@@ -169,6 +165,13 @@ impl Control {
             Ok(())
         } else {
             Err(error(403, "the secret is wrong", hint))
+        }
+    }
+
+    async fn wish(&self, request: &ServiceRequest, wish: impl FnOnce(Asked) -> Intent) -> Response {
+        match reload::answer(&request.head, &self.intents, wish).await {
+            Some(answer) => answer,
+            None => self.pass_on(request).await,
         }
     }
 

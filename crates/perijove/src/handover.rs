@@ -70,6 +70,10 @@ pub(crate) struct Promise {
     pub(crate) version: String,
     /// How often this site was handed over.
     pub(crate) generation: u64,
+    /// How long the old one may take between `ready` and `yours`, beside what that always takes: in
+    /// seconds.
+    #[serde(default)]
+    pub(crate) closing_time: u64,
     pub(crate) listeners: Vec<PromisedListener>,
     pub(crate) locks: Vec<PromisedLock>,
 }

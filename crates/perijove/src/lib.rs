@@ -4,6 +4,7 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
+mod berth;
 mod cli;
 pub mod config;
 mod control;

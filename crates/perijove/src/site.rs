@@ -30,6 +30,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    berth::Berth,
     config::{
         Mistakes, Plan,
         layers::{Environment, Flags},
@@ -68,6 +69,7 @@ mod status;
 mod traces;
 mod upgrade;
 mod watching;
+mod wishes;
 
 use application::Applications;
 use edge::{Roads, Sockets};
@@ -75,9 +77,7 @@ use services::Services;
 use status::Board;
 use upgrade::{End, tell_upgraded};
 use watching::Baseline;
-
-/// Wishes that may wait while another is fulfilled.
-const WISHES: usize = 16;
+use wishes::{WISHES, refuse, until_end_wanted, until_hurried, until_stopped};
 
 /// How long the hub may take to save its state, after everything else has ended.
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -91,9 +91,16 @@ pub(crate) struct Source {
     pub(crate) folder: PathBuf,
     /// How often one process has taken over from another since the site was started.
     pub(crate) generation: u64,
+    /// Where the sockets of its processes are, from the moment this one holds the runtime folder.
+    pub(crate) berth: Berth,
 }
 
 impl Source {
+    /// Of the first process of a site.
+    pub(crate) fn new(flags: Flags, environment: Environment, folder: PathBuf) -> Self {
+        Self { flags, environment, folder, generation: 0, berth: Berth::default() }
+    }
+
     pub(crate) fn plan(&self) -> Result<Plan, Mistakes> {
         Plan::load(&self.flags, &self.environment, &self.folder)
     }
@@ -143,7 +150,7 @@ async fn begin(mut source: Source, farewell: &[&str]) -> Result<ExitCode, Failur
     site.board.tell_addresses(edge::told(&site.plan, gateway.addresses()));
     let addresses = site.board.addresses();
     match taking {
-        Some(taking) => site.take_place(taking.taken().await),
+        Some(taking) => site.take_place(taking.taken().await?),
         None => announce(&addresses, farewell),
     }
     Box::pin(run(site, gateway, wanted)).await
@@ -184,41 +191,6 @@ fn announce(addresses: &[String], farewell: &[&str]) {
     let text: String = lines.chain(farewell.iter().map(|line| format!("{line}\n"))).collect();
     if let Err(error) = output.write_all(text.as_bytes()).and_then(|()| output.flush()) {
         tracing::warn!(%error, "could not say that the site is ready");
-    }
-}
-
-/// Waits until somebody wants the end, refusing everything else: there is nothing yet to reload.
-async fn until_stopped(wanted: &mut mpsc::Receiver<Intent>) {
-    loop {
-        match wanted.recv().await {
-            None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) => {
-                refuse(asked, "the program is not ready yet");
-            }
-            Some(Intent::ReopenLogs) => {}
-        }
-    }
-}
-
-/// Waits until somebody wants the end now, while the end is on its way already.
-async fn until_hurried(wanted: &mut mpsc::Receiver<Intent>) {
-    loop {
-        match wanted.recv().await {
-            // Who wishes it again wishes it sooner.
-            Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) => {
-                refuse(asked, "the program is stopping");
-            }
-            Some(Intent::ReopenLogs) => {}
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn refuse(asked: Option<Asked>, why: &str) {
-    tracing::warn!("not done: {why}");
-    if let Some(asked) = asked {
-        asked.end(Err(Refusal::new(why)));
     }
 }
 
@@ -300,7 +272,7 @@ impl Site {
     /// Starts everything in order. Requests are answered once the gateway runs. Where another process
     /// is replaced, the hub is opened when that one has closed its own.
     async fn start(
-        source: Source,
+        mut source: Source,
         plan: Plan,
         intents: mpsc::Sender<Intent>,
         tracker: &TaskTracker,
@@ -309,6 +281,8 @@ impl Site {
         let mut inheritance = taking.as_mut().map(|taking| &mut taking.inheritance);
         let mut sockets = Sockets::find(&source.environment, inheritance.as_deref_mut());
         let (lock, secret) = open_folders(&plan, inheritance)?;
+        let runtime = &plan.folders.runtime;
+        source.berth = Berth::take(runtime).map_err(|error| failing::file(runtime, error))?;
         let stop = CancellationToken::new();
         let Front { tls, access_log, roads, meter, tracer, gateway } =
             Front::open(&plan, &mut sockets, tracker, &stop)?;
@@ -439,10 +413,7 @@ impl Site {
             };
             match intent {
                 Intent::Stop | Intent::StopNow => return End::Stopped,
-                Intent::ReopenLogs => {
-                    self.access_log.iter().for_each(AccessLog::reopen);
-                    logging::reopen();
-                }
+                Intent::ReopenLogs => wishes::reopen_logs(self.access_log.as_ref()),
                 Intent::Reload(asked) => {
                     self.notify.reloading();
                     let reloaded = tokio::select! {
@@ -464,6 +435,9 @@ impl Site {
                         }
                     };
                     if let Some(end) = tell_upgraded(upgraded, asked) {
+                        for wish in waiting {
+                            wishes::leave(wish, self.access_log.as_ref());
+                        }
                         return end;
                     }
                 }
@@ -489,19 +463,6 @@ impl Site {
         while wanted.recv().await.is_some() {}
         if timeout(LAST_WORDS, self.tracker.wait()).await.is_err() {
             tracing::warn!("something did not end in time; it is left behind");
-        }
-    }
-}
-
-/// Waits for a wish to end; other wishes wait for their turn.
-async fn until_end_wanted(wanted: &mut mpsc::Receiver<Intent>, waiting: &mut VecDeque<Intent>) {
-    loop {
-        match wanted.recv().await {
-            None | Some(Intent::Stop | Intent::StopNow) => return,
-            Some(Intent::Reload(asked) | Intent::Upgrade(_, asked)) if waiting.len() >= WISHES => {
-                refuse(asked, "too many reloads are waiting");
-            }
-            Some(other) => waiting.push_back(other),
         }
     }
 }

@@ -74,14 +74,16 @@ impl Saver {
         tokio::task::spawn_blocking(close).await.ok();
     }
 
-    pub(crate) async fn save_what_is_left(&self) {
+    /// False when something could not be saved this time either.
+    pub(crate) async fn save_what_is_left(&self) -> bool {
         let waiting: Vec<_> = self.unsaved().values().cloned().collect();
         for (number, record) in waiting {
             if self.save_in_order(number, &record).await.is_err() {
-                break;
+                return false;
             }
             tracing::info!(user = record.user.name(), "a notebook's state is saved now");
         }
+        true
     }
 
     async fn save_in_order(&self, number: u64, record: &Record) -> Result<(), StoreError> {

@@ -56,7 +56,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     })?;
     environment::make(&folder, &arguments.python)?;
     let flags = Flags { config: Some(folder), listen: arguments.listen, root: None, watch: false };
-    site::serve(site::Source { flags, environment, folder: here, generation: 0 }, &LOGINS)
+    site::serve(site::Source::new(flags, environment, here), &LOGINS)
 }
 
 fn missing() -> Failure {

@@ -35,5 +35,5 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         root: arguments.root,
         watch: arguments.watch,
     };
-    site::serve(site::Source { flags, environment, folder, generation: 0 }, &[])
+    site::serve(site::Source::new(flags, environment, folder), &[])
 }

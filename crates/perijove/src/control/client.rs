@@ -10,11 +10,17 @@ use std::{
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{reload::LINES, secret_file};
+use super::{
+    reload::{AGAIN, LINES},
+    secret_file,
+};
 use crate::failure::{Failure, Kind};
 
 /// An answer longer than this is not one of ours.
 const ANSWER_LIMIT: u64 = 16 << 20;
+
+/// How many processes may take over one from the other while something is asked for.
+const MOST_TRIES: u32 = 16;
 
 /// Talks to one control socket.
 #[derive(Debug)]
@@ -99,7 +105,31 @@ impl Client {
     }
 
     /// Sends a request whose answer comes line by line, tells each line, and returns the last one.
+    /// Where another process takes over meanwhile, that one is asked.
     pub(crate) fn follow(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+        mut tell: impl FnMut(&Value),
+    ) -> Result<Value, ClientError> {
+        let mut tries = 0;
+        loop {
+            let last = self.follow_one(method, path, body, &mut tell)?;
+            let is_elsewhere = last.get(AGAIN).and_then(Value::as_bool).unwrap_or(false);
+            if is_elsewhere && tries < MOST_TRIES {
+                tries += 1;
+                continue;
+            }
+            return match last.get("status").and_then(Value::as_u64) {
+                Some(status) => read(u16::try_from(status).unwrap_or(500), last.to_string().into()),
+                None => Ok(last),
+            };
+        }
+    }
+
+    /// The last line of what one process answers.
+    fn follow_one(
         &self,
         method: &str,
         path: &str,
@@ -131,10 +161,7 @@ impl Client {
                 tell(&last);
             }
         }
-        match last.get("status").and_then(Value::as_u64) {
-            Some(status) => read(u16::try_from(status).unwrap_or(500), last.to_string().into()),
-            None => Ok(last),
-        }
+        Ok(last)
     }
 
     fn send(

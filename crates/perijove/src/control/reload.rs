@@ -17,6 +17,8 @@ use crate::failure::Failure;
 
 /// What whoever asks for steps says that they take.
 pub(crate) const LINES: &str = "application/x-ndjson";
+/// Stands in the last line when another process is to be asked the same.
+pub(super) const AGAIN: &str = "again";
 /// What is told at the end of one that failed.
 const STILL: &str = "the old version still serves";
 /// Steps that may wait for a slow reader; further ones are left out.
@@ -61,6 +63,8 @@ pub(crate) struct Asked(mpsc::Sender<News>);
 enum News {
     Step(String),
     End(Result<Value, Refusal>),
+    /// Another process has taken over: it is to be asked.
+    Elsewhere,
 }
 
 impl Asked {
@@ -89,34 +93,41 @@ impl Asked {
         }
     }
 
+    /// Leaves it to the process that has taken over.
+    pub(crate) fn leave(self) {
+        self.0.try_send(News::Elsewhere).ok();
+    }
+
     /// Tells the end, and what is answered then. Whoever asked may have gone.
     pub(crate) fn end(self, result: Result<Value, Refusal>) {
         self.0.try_send(News::End(result)).ok();
     }
 }
 
-/// Makes a wish; the answer is its end, or, line by line, each step and the end.
+/// Makes a wish; the answer is its end, or, line by line, each step and the end. None when the
+/// process that has taken over is to be asked.
 pub(super) async fn answer(
     head: &Head,
     intents: &mpsc::Sender<Intent>,
     wish: impl FnOnce(Asked) -> Intent,
-) -> Response {
+) -> Option<Response> {
     let (asked, mut news) = Asked::new();
     if intents.send(wish(asked)).await.is_err() {
-        return stopping();
+        return Some(stopping());
     }
     if head.get("Accept") == Some(LINES.as_bytes()) {
         let mut fields = FieldBlock::new();
         fields.push("Content-Type", LINES);
         let body = Body::Stream(Box::new(Lines { news: Some(news) }));
-        return Response { status: 200, fields, body };
+        return Some(Response { status: 200, fields, body });
     }
     loop {
         match news.recv().await {
             Some(News::Step(_)) => {}
-            Some(News::End(Ok(done))) => return json_answer(200, &done),
-            Some(News::End(Err(refusal))) => return error(422, &refusal.text, STILL),
-            None => return stopping(),
+            Some(News::End(Ok(done))) => return Some(json_answer(200, &done)),
+            Some(News::End(Err(refusal))) => return Some(error(422, &refusal.text, STILL)),
+            Some(News::Elsewhere) => return None,
+            None => return Some(stopping()),
         }
     }
 }
@@ -144,6 +155,11 @@ impl Source for Lines {
                         json!({ "status": 422, "error": refusal.text, "hint": STILL })
                     }
                 }
+            }
+            Some(News::Elsewhere) => {
+                self.news = None;
+                let what = "another process has taken over meanwhile";
+                json!({ "status": 503, "error": what, "hint": "ask again", AGAIN: true })
             }
             None => {
                 self.news = None;

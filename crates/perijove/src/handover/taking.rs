@@ -19,6 +19,9 @@ use crate::{
 
 /// For the old process to say the next word. It closes its hub meanwhile.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// For an old process that has closed its end of the socket pair to be gone. Less than it waits for
+/// this one to end, where it goes on.
+const LAST_BREATH: Duration = Duration::from_secs(3);
 
 /// The old process, while it has not handed over.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) struct Inheritance {
     /// Of the old program.
     pub(crate) version: String,
     pub(crate) generation: u64,
+    closing_time: Duration,
     listeners: Vec<(String, Option<PathBuf>, OwnedFd)>,
     locks: Vec<(PromisedLock, OwnedFd)>,
 }
@@ -70,9 +74,9 @@ impl Taking {
             drop(self.channel.send(&FromNew::Ready, &[]).await);
             self.channel.receive::<FromOld>().await
         };
-        match timeout(PATIENCE, talked).await {
+        match timeout(PATIENCE + self.inheritance.closing_time, talked).await {
             Ok(Ok(Some(FromOld::Yours))) => Ok(()),
-            Ok(Ok(None)) if !self.inheritance.old.is_running() => {
+            Ok(Ok(None)) if self.is_alone().await => {
                 tracing::warn!("the old process is gone: taking over");
                 Ok(())
             }
@@ -80,13 +84,19 @@ impl Taking {
         }
     }
 
+    /// Whether the old process, which says nothing any more, has ended. Its sockets are closed a
+    /// moment before that shows: the more of them, the longer it takes.
+    async fn is_alone(&self) -> bool {
+        self.inheritance.old.has_ended(LAST_BREATH).await
+    }
+
     /// Tells the old process that this one is the hub now.
-    pub(crate) async fn taken(mut self) -> Inheritance {
-        if self.channel.send(&FromNew::Taken, &[]).await.is_err() {
-            // It makes no difference: it has let go before, or died.
-            tracing::warn!("the old process did not hear that it is replaced");
+    pub(crate) async fn taken(mut self) -> Result<Inheritance, Failure> {
+        let told = self.channel.send(&FromNew::Taken, &[]).await;
+        if told.is_err() && !self.is_alone().await {
+            return Err(failed("the old process waits no more, and goes on"));
         }
-        self.inheritance
+        Ok(self.inheritance)
     }
 }
 
@@ -110,8 +120,9 @@ impl Inheritance {
         for lock in promise.locks {
             locks.push((lock, channel.descriptor()?));
         }
-        let Promise { old, version, generation, .. } = promise;
-        Some(Self { old, version, generation, listeners, locks })
+        let Promise { old, version, generation, closing_time, .. } = promise;
+        let closing_time = Duration::from_secs(closing_time);
+        Some(Self { old, version, generation, closing_time, listeners, locks })
     }
 
     /// The listeners of the old process, by their names.
@@ -138,4 +149,55 @@ impl Inheritance {
 
 fn failed(what: &str) -> Failure {
     Failure::new(Kind::Other, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream, process::Command, time::Duration};
+
+    use perijove_process::ProcessIdentity;
+
+    use super::{Channel, Inheritance, Taking};
+
+    /// One that has heard the promise of an old process.
+    fn taking(old: ProcessIdentity) -> (Taking, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let inheritance = Inheritance {
+            old,
+            version: "1".to_owned(),
+            generation: 1,
+            closing_time: Duration::ZERO,
+            listeners: Vec::new(),
+            locks: Vec::new(),
+        };
+        (Taking { channel: Channel::new(ours).unwrap(), inheritance }, theirs)
+    }
+
+    /// The kernel closes the sockets of a process that was killed before its end is known.
+    #[tokio::test]
+    async fn an_old_process_that_is_about_to_be_gone_has_left_everything() {
+        let mut old = Command::new("sleep").arg("60").spawn().unwrap();
+        let identity = ProcessIdentity::of(old.id().cast_signed()).unwrap();
+        let (mut new, theirs) = taking(identity);
+        drop(theirs);
+        let dying = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            old.kill().unwrap();
+        };
+        let (taken, ()) = tokio::join!(new.until_ours(), dying);
+        assert!(taken.is_ok(), "{taken:?}");
+        // Nobody is left who could mind.
+        assert!(new.taken().await.is_ok());
+        old.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_old_process_that_goes_on_without_us_keeps_what_it_has() {
+        let (mut new, theirs) = taking(ProcessIdentity::own());
+        drop(theirs);
+        assert!(new.until_ours().await.is_err());
+        let (new, theirs) = taking(ProcessIdentity::own());
+        drop(theirs);
+        assert!(new.taken().await.is_err());
+    }
 }

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{Source, failing};
 use crate::{
+    berth::Berth,
     config::{
         Plan,
         plan::{self, RouteTarget, SiteTarget},
@@ -47,19 +48,15 @@ impl Place {
         *self == Self::of_site()
     }
 
-    /// The folder of its sockets below the runtime folder: short, since names of sockets are. The
-    /// process before may still use its own.
-    fn folder(&self, generation: u64) -> String {
-        let generation = match generation % 10 {
-            0 => String::new(),
-            number => format!(".{number}"),
-        };
+    /// The folder of its sockets below the runtime folder: short, since names of sockets are.
+    fn folder(&self, berth: &Berth) -> String {
         if self.is_of_site() {
-            return format!("app{generation}");
+            return berth.folder("app");
         }
         let name = format!("{}{}", self.host.as_deref().unwrap_or_default(), self.path);
         let digest = Sha256::digest(name.as_bytes());
-        format!("app-{}{generation}", hexadecimal(digest.get(..4).unwrap_or_default()))
+        let digits = hexadecimal(digest.get(..4).unwrap_or_default());
+        berth.folder(&format!("app-{digits}"))
     }
 }
 
@@ -283,7 +280,7 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             environment,
             account: plan.site.account.clone(),
             umask: plan.site.umask,
-            sockets: plan.folders.runtime.join(place.folder(source.generation)),
+            sockets: plan.folders.runtime.join(place.folder(&source.berth)),
             health: application.health.clone(),
             start_time: application.start_time,
             drain_time: plan.limits.drain_time.0,

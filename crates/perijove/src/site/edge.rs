@@ -1,6 +1,6 @@
 //! What the gateway is told of a plan: listeners, certificates, logs.
 
-use std::{num::NonZero, os::fd::OwnedFd, sync::Arc};
+use std::{fs, num::NonZero, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use perijove_gateway::{
     AccessLog, Gateway, HeadLimits, ListenAddress, Listener, Meter, Routes, Tls, Tracer,
@@ -61,6 +61,9 @@ pub(super) struct Sockets {
     handed: Vec<(String, ListenAddress)>,
     /// Names of listeners that a service manager has bound: they stand for `listen`.
     given: Vec<String>,
+    /// Files of Unix sockets of the process before that are wanted no more. Until that one has let
+    /// go of them they are its own.
+    unwanted: Vec<PathBuf>,
 }
 
 /// How names of listeners begin that a service manager has bound.
@@ -77,7 +80,7 @@ impl Sockets {
         }));
         let names = handed.iter().map(|(name, _)| name);
         let given = names.filter(|name| name.starts_with(GIVEN)).cloned().collect();
-        Self { handed, given }
+        Self { handed, given, unwanted: Vec::new() }
     }
 
     /// Puts sockets that are open in the place of addresses.
@@ -89,7 +92,19 @@ impl Sockets {
             }
         }
         // What is left nobody wants any more.
-        self.handed.clear();
+        let files = self.handed.drain(..).filter_map(|(_, address)| match address {
+            ListenAddress::Handed { file, .. } => file,
+            _ => None,
+        });
+        self.unwanted.extend(files);
+    }
+
+    /// Removes the files of sockets that the process before has left and nobody wants.
+    pub(super) fn remove_unwanted(&mut self) {
+        for file in self.unwanted.drain(..) {
+            // One that stays says to whoever connects that nobody listens.
+            fs::remove_file(file).ok();
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Source;
 use crate::{
+    berth::Berth,
     config::{Plan, plan::ServicePlan},
     control::reload::Refusal,
     failure::{Failure, Kind},
@@ -41,9 +42,8 @@ struct Shared {
     tracker: TaskTracker,
     /// Where their sockets are.
     sockets: PathBuf,
-    /// For the names of sockets: one that was used is not used again, nor by a program that takes
-    /// over from this one.
-    generation: u64,
+    /// For the names of sockets: one that was used is not used again, nor by another process.
+    berth: Berth,
     numbers: AtomicU64,
 }
 
@@ -73,7 +73,7 @@ impl Services {
         let shared = Shared {
             tracker: tracker.clone(),
             sockets: plan.folders.runtime.join("service"),
-            generation: source.generation,
+            berth: source.berth.clone(),
             numbers: AtomicU64::new(1),
         };
         let mut services = Self { all: Vec::new(), shared: Arc::new(shared) };
@@ -203,6 +203,12 @@ impl Services {
     /// All of them, for whoever wants to know how they are.
     pub(super) fn all(&self) -> Vec<Running> {
         self.all.clone()
+    }
+
+    /// How long [`end_only_ones`](Self::end_only_ones) may take.
+    pub(super) fn longest_end(&self) -> Duration {
+        let alone = self.all.iter().filter(|running| !running.plan.has_socket);
+        alone.map(|running| running.plan.stop_time).max().unwrap_or_default()
     }
 
     /// Ends them, those that were started first last.

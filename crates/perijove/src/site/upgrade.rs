@@ -12,7 +12,10 @@ use perijove_process::{Command, ProcessIdentity};
 use serde_json::json;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{Site, routes, until_hurried};
+use super::{
+    Site, routes,
+    wishes::{until_hurried, until_stopped_at_last},
+};
 use crate::{
     control::{
         Intent, Upgrade,
@@ -65,6 +68,15 @@ impl Site {
             giving.end().await;
             return Err(refusal(error.into()));
         }
+        if let Some(hub) = &self.hub
+            && !hub.save().await
+        {
+            giving.end().await;
+            return Err(Refusal::new(
+                "the state of a notebook cannot be saved, so that a new process would not know it\n\
+                 hint: the log says why; is the disk full?",
+            ));
+        }
         tell(format!("process {process} is ready: handing over"));
         match self.hand_over(&mut giving).await {
             Ok(()) => {
@@ -76,6 +88,7 @@ impl Site {
                 giving.end().await;
                 self.open_hub_again().await;
                 self.services.begin_only_ones(&self.source, &self.plan);
+                self.board.watch(&self.applications, &self.services);
                 Err(refusal(error.into()))
             }
         }
@@ -112,6 +125,7 @@ impl Site {
             old: ProcessIdentity::own(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.source.generation + 1,
+            closing_time: self.services.longest_end().as_secs(),
             listeners: Vec::new(),
             locks: Vec::new(),
         };
@@ -153,6 +167,8 @@ impl Site {
         }
         self.hall.leave();
         self.lock = None;
+        // The new one looks at the files now.
+        self.watched.send_replace(None);
     }
 
     /// The new process has failed after this one had closed its hub.
@@ -184,6 +200,7 @@ impl Site {
     pub(super) fn take_place(&mut self, inheritance: Inheritance) {
         let Inheritance { old, version, .. } = inheritance;
         self.listeners.own();
+        self.sockets.remove_unwanted();
         if let Some(Err(error)) = self.lock.as_ref().map(crate::folders::Lock::note) {
             tracing::warn!(%error, "the lock names another process");
         }
@@ -203,10 +220,16 @@ impl Site {
                 let runtime = self.plan.folders.runtime.clone();
                 let (board, over) = (self.board.clone(), self.stop.clone());
                 self.tracker.spawn(super::ending::tell(board, runtime, over));
-                if let Some(Err(error)) = self.before.as_ref().map(ProcessIdentity::terminate) {
-                    tracing::warn!(%error, "the process before could not be told to end");
-                }
+                self.end_the_one_before();
             }
+        }
+    }
+
+    /// One that was replaced may still finish what is under way, and one that it has replaced too:
+    /// each tells the one before it.
+    fn end_the_one_before(&self) {
+        if let Some(Err(error)) = self.before.as_ref().map(ProcessIdentity::terminate) {
+            tracing::warn!(%error, "the process before could not be told to end");
         }
     }
 
@@ -214,7 +237,8 @@ impl Site {
     /// wants its end at all.
     pub(super) async fn until_hurried(&self, wanted: &mut mpsc::Receiver<Intent>) {
         if self.lock.is_none() {
-            super::until_stopped(wanted).await;
+            until_stopped_at_last(wanted, self.access_log.as_ref()).await;
+            self.end_the_one_before();
             let drain_time = self.plan.limits.drain_time.0;
             // In time or not, the end comes now.
             timeout(drain_time, until_hurried(wanted)).await.ok();

@@ -406,6 +406,16 @@ impl Site {
         self.begin_again().await
     }
 
+    /// Starts it once more, while a process that was replaced may still finish what is under way.
+    pub(crate) async fn begin_another(&self) -> Child {
+        let mut child = self.start.spawn(self.folder.path());
+        let log = Log::follow(child.stderr.take().unwrap());
+        let said = Log::follow(child.stdout.take().unwrap());
+        until("another one is ready", || said.text().contains("ready: ") || said.is_closed()).await;
+        assert!(said.text().contains("ready: "), "not ready:\n{}", log.text());
+        child
+    }
+
     pub(crate) async fn stop_and_start(mut self) -> Self {
         self.signal(Signal::TERM);
         assert_eq!(wait(&mut self.child).and_then(|status| status.code()), Some(0));

@@ -70,6 +70,38 @@ async fn requests_under_way_are_finished_by_the_old_one() {
     until("the old process has ended", || !is_running(old)).await;
 }
 
+/// Each is told by the one that follows it.
+#[tokio::test]
+async fn a_stop_reaches_every_process_that_still_finishes_something() {
+    let site = Plan::new().wsgi("hello").set("limits.drain-time = '500ms'").start().await;
+    let mut processes = Vec::new();
+    let mut requests = Vec::new();
+    for key in ["a", "b"] {
+        requests.push(site.begin(&format!("/wait/{key}")).await);
+        site.until_file(&format!("entered-{key}")).await;
+        processes.push(process(&site));
+        site.tell(&["upgrade"]);
+    }
+    processes.push(process(&site));
+    assert!(processes.iter().all(|process| is_running(*process)));
+    site.tell(&["stop"]);
+    until("all have ended", || !processes.iter().any(|process| is_running(*process))).await;
+    for request in requests {
+        request.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_socket_that_is_wanted_no_more_leaves_no_file() {
+    let mut site = Plan::new().wsgi("hello").set("listen = ['unix:door.sock']").start().await;
+    let (door, other) = (site.folder().join("door.sock"), site.folder().join("other.sock"));
+    let configuration = fs::read_to_string(site.folder().join("perijove.toml")).unwrap();
+    site.write("perijove.toml", configuration.replace("unix:door.sock", "unix:other.sock"));
+    upgrade(&mut site).await;
+    assert!(other.exists());
+    assert!(!door.exists());
+}
+
 #[tokio::test]
 async fn a_signal_upgrades_too() {
     let site = Plan::new().wsgi("hello").start().await;
@@ -220,4 +252,5 @@ async fn a_daemon_without_a_socket_is_never_there_twice() {
     let output = site.command(&["upgrade", "--executable", program.to_str().unwrap()]);
     assert!(!output.status.success());
     until("it has begun again", || noted() == "begin\nend\nbegin\nend\nbegin\n").await;
+    until("its state is known", || site.status()["services"][0]["phase"] == "serving").await;
 }

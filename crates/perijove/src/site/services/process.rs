@@ -111,7 +111,7 @@ fn socket(plan: &ServicePlan, shared: &Shared) -> io::Result<Socket> {
     let folder = shared.sockets.join(hexadecimal(digest.get(..4).unwrap_or_default()));
     make_folder(&folder, plan.account.as_ref())?;
     let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
-    let path = folder.join(format!("{}-{number}", shared.generation));
+    let path = folder.join(format!("{}-{number}", shared.berth.number()));
     // One may be left over from another life of this program.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),

@@ -131,6 +131,39 @@ async fn when_the_old_one_is_killed_the_new_one_takes_over_and_refuses_nobody() 
     assert!(text(&second.stderr).contains("served already"), "{second:?}");
 }
 
+/// The third process starts from the beginning, as the first one did, which still has work to do.
+#[tokio::test]
+async fn one_that_is_started_anew_leaves_alone_what_a_replaced_one_needs() {
+    let site = Plan::new().wsgi("hello").start().await;
+    let first = process(&site);
+    let waiting = site.begin("/wait/x").await;
+    site.until_file("entered-x").await;
+    let sockets = || {
+        let apps = fs::read_dir(site.folder().join("run")).unwrap().flatten();
+        let apps = apps.filter(|entry| entry.file_name().to_string_lossy().starts_with("app"));
+        let all = apps.flat_map(|app| fs::read_dir(app.path()).unwrap().flatten());
+        let mut all: Vec<PathBuf> = all.map(|entry| entry.path()).collect();
+        all.sort();
+        all
+    };
+    let of_first = sockets();
+    assert!(!of_first.is_empty());
+    site.tell(&["upgrade"]);
+    kill(process(&site), Signal::KILL);
+    let mut third = site.begin_another().await;
+    let of_both = sockets();
+    assert!(of_first.iter().all(|path| of_both.contains(path)), "{of_first:?} {of_both:?}");
+    assert!(of_both.len() > of_first.len());
+    site.make("release-x");
+    waiting.await.unwrap().shows("waited for x");
+    until("the first one has ended", || !is_running(first)).await;
+    let of_third = sockets();
+    assert!(of_third.iter().all(|path| !of_first.contains(path)), "{of_third:?}");
+    assert_eq!(of_third.len(), of_both.len() - of_first.len());
+    third.kill().unwrap();
+    third.wait().unwrap();
+}
+
 #[tokio::test]
 async fn when_both_die_amid_the_handover_a_start_anew_serves() {
     for behaviour in ["kills_the_old_one", "dies_after_taking"] {
@@ -179,13 +212,16 @@ async fn reloads_and_upgrades_wait_for_each_other() {
     fs::remove_file(hold).unwrap();
     let reloaded = reloading.await.unwrap();
     assert!(reloaded.status.success(), "{reloaded:?}");
-    // Whichever came second was in line at a process that has been replaced: it says so.
-    let (one, other) = (upgrading.await.unwrap(), again.await.unwrap());
-    assert!(one.status.success() || other.status.success(), "{one:?} {other:?}");
-    for output in [one, other] {
-        let told = text(&output.stderr);
-        assert!(output.status.success() || told.contains("stopping"), "{output:?}");
+    // Whichever came second was in line at a process that has been replaced: the next one is asked.
+    let mut replaced = Vec::new();
+    for output in [upgrading.await.unwrap(), again.await.unwrap()] {
+        assert!(output.status.success(), "{output:?}");
+        let told = text(&output.stdout);
+        let (_, from) = told.split_once("from process ").unwrap();
+        replaced.push(from.split(' ').next().unwrap().parse::<i64>().unwrap());
     }
-    assert_ne!(process(&site), old);
+    assert!(replaced.contains(&old), "{replaced:?}");
+    assert_ne!(replaced[0], replaced[1]);
+    assert!(!replaced.contains(&process(&site)));
     site.get("/").await.shows("hello");
 }

@@ -80,6 +80,24 @@ async fn an_upgrade_that_fails_at_the_last_moment_loses_no_launch() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_saved_is_not_left_behind() {
+    let site = site_with_people().small_state().start().await;
+    Visitor::new(&site, "ada").open("").await;
+    let old = process(&site);
+    site.fill_state();
+    site.tell(&["notebook", "stop", "ada"]);
+    let refused = site.command(&["upgrade"]);
+    let told = crate::site::text(&refused.stderr);
+    assert!(told.contains("cannot be saved"), "{told}");
+    assert_eq!(process(&site), old);
+    site.free_state();
+    site.tell(&["upgrade"]);
+    assert_ne!(process(&site), old);
+    Visitor::new(&site, "ada").open("").await;
+    site.tell(&["notebook", "stop", "--all"]);
+}
+
+#[tokio::test]
 async fn a_notebook_that_starts_meanwhile_is_ready_at_the_new_one() {
     let mut site = site_with_people().start().await;
     let launched = Visitor::new(&site, "ada").launch("").await;
