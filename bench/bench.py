@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from table import Results
 HERE = Path(__file__).resolve().parent
 
 Make = Callable[..., None]
+
+# Samples of every workload and server in a round.
+TURNS = 4
 
 
 class Bench:
@@ -31,8 +35,7 @@ class Bench:
             random.shuffle(order)
             for name in order:
                 log(f"round {round_number + 1}/{self.rounds}: {name}")
-                folder = self.folder / name.replace(" ", "-")
-                with running(servers[name], self.tools, folder) as server:
+                with running(servers[name], self.tools, self.own_folder(name)) as server:
                     self.note_commands(name, server)
                     measure(name, server)
 
@@ -41,17 +44,37 @@ class Bench:
         self.results.add_commands(self.group, name, commands)
 
     def loads(self, servers: dict[str, Make], workloads: dict[str, dict]) -> None:
-        """Measures every workload at every server: `path`, and what else `http_load` takes."""
+        """Measures every workload at every server: `path`, and what else `http_load` takes.
 
-        def measure(name: str, server: Server) -> None:
-            for workload, given in workloads.items():
-                options = dict(given)
-                url = server.url + options.pop("path")
-                http_load(server.roots, url, seconds=1, **options)
-                sample = http_load(server.roots, url, seconds=self.seconds, **options)
-                self.results.add(workload, name, sample)
+        All run side by side and take turns of a second or so, so that what else the machine does
+        meets all of them alike: ratios are of samples that were taken one after the other.
+        """
+        for round_number in range(self.rounds):
+            log(f"round {round_number + 1}/{self.rounds}: {', '.join(servers)}")
+            with contextlib.ExitStack() as stack:
+                started = {
+                    name: stack.enter_context(running(make, self.tools, self.own_folder(name)))
+                    for name, make in servers.items()
+                }
+                for name, server in started.items():
+                    self.note_commands(name, server)
+                for workload, options in workloads.items():
+                    self.take_turns(started, workload, options)
 
-        self.rounds_of(servers, measure)
+    def take_turns(self, servers: dict[str, Server], workload: str, options: dict) -> None:
+        for turn in range(1 + TURNS):
+            order = list(servers.items())
+            random.shuffle(order)
+            for name, server in order:
+                given = dict(options)
+                url = server.url + given.pop("path")
+                sample = http_load(server.roots, url, seconds=self.seconds, **given)
+                # The first turn warms up.
+                if turn:
+                    self.results.add(workload, name, sample)
+
+    def own_folder(self, name: str) -> Path:
+        return self.folder / name.replace(" ", "-")
 
 
 def log(text: str) -> None:

@@ -49,7 +49,7 @@ def arguments() -> argparse.Namespace:
     all_groups = sorted(file.stem for file in (HERE / "groups").glob("*.py"))
     parser.add_argument("groups", nargs="*", default=all_groups, metavar="GROUP")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--perijove", type=Path, default=TREE / "target/release/perijove")
     parser.add_argument("--python", type=Path, default=TREE / "target/bench/bin/python")
     parser.add_argument("--node-modules", type=Path, default=TREE / "target/bench/node_modules")

@@ -51,19 +51,29 @@ class Tools:
 
 
 def wait_for(address: str | Path, seconds: float = 20) -> None:
-    """Until something accepts connections there."""
+    """Until something accepts connections there, and at a port something answers a request.
+
+    A front listens long before what stands behind it can answer.
+    """
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         with contextlib.suppress(OSError):
             if isinstance(address, Path):
                 with socket.socket(socket.AF_UNIX) as probe:
                     probe.connect(str(address))
-            else:
-                host, _, port = address.rpartition(":")
-                socket.create_connection((host, int(port)), 1).close()
-            return
+                return
+            if answers(address, min(5.0, end - time.monotonic())):
+                return
         time.sleep(0.02)
     raise TimeoutError(f"nothing answers at {address}")
+
+
+def answers(address: str, seconds: float) -> bool:
+    """Whether a plain request is answered, whatever with."""
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), seconds) as probe:
+        probe.sendall(f"GET / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+        return probe.recv(64).startswith(b"HTTP/1.")
 
 
 def start(server: Server, command: list[str], *, folder: Path, cpu: int = 0, **options) -> None:

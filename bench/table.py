@@ -32,12 +32,19 @@ class Results:
         return median(s.per_cpu_second for s in self.samples[workload][server])
 
     def ratios(self, workload: str) -> dict[str, float]:
-        """How many times the peer's requests per CPU-second perijove answers."""
+        """How many times the peer's requests per CPU-second perijove answers: the median over the
+        turns, in each of which both were measured."""
         servers = self.samples[workload]
-        if "perijove" not in servers:
-            return {}
-        own = self.per_cpu(workload, "perijove")
-        return {peer: own / self.per_cpu(workload, peer) for peer in servers if peer != "perijove"}
+        own = servers.get("perijove", [])
+        return {
+            peer: median(
+                mine.per_cpu_second / its.per_cpu_second
+                for mine, its in zip(own, samples, strict=True)
+                if its.per_cpu_second
+            )
+            for peer, samples in servers.items()
+            if own and peer != "perijove"
+        }
 
     def markdown(self) -> str:
         lines = ["# Measurements", ""]
