@@ -143,6 +143,27 @@ pub(crate) fn wait_in_turn() -> io::Result<()> {
     }
 }
 
+/// Freed memory that a thread keeps for what it will need next.
+#[cfg(target_env = "gnu")]
+const FREED: libc::c_int = 16 << 20;
+/// Pieces of memory up to this size are taken from what was freed.
+#[cfg(target_env = "gnu")]
+const PIECE: libc::c_int = 1 << 20;
+
+/// Has the allocator keep what is freed for the next request.
+///
+/// glibc gives back what is free at the end of a heap as soon as it is 128 KiB, which is less than
+/// one body of a request: with many under way every one of them faulted its pages in again.
+pub(crate) fn keep_freed_memory() {
+    #[cfg(target_env = "gnu")]
+    for (parameter, value) in [(libc::M_TRIM_THRESHOLD, FREED), (libc::M_MMAP_THRESHOLD, PIECE)] {
+        #[expect(unsafe_code, reason = "the allocator's settings have no safe interface")]
+        // SAFETY: the two parameters take any number of bytes.
+        let is_set = unsafe { libc::mallopt(parameter, value) };
+        debug_assert!(is_set == 1, "the allocator refused a setting");
+    }
+}
+
 /// A pipe that carries bytes from socket to socket without bringing them here.
 #[derive(Debug)]
 pub(crate) struct Pipe {

@@ -25,9 +25,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 #[cfg(target_os = "linux")]
-use crate::linux::wait_in_turn;
+use crate::linux::{keep_freed_memory, wait_in_turn};
 #[cfg(not(target_os = "linux"))]
-use crate::portable::wait_in_turn;
+use crate::portable::{keep_freed_memory, wait_in_turn};
 use crate::{
     Plan, access_log,
     connection::{self, Door},
@@ -176,6 +176,7 @@ impl Crew {
 
     /// Starts the threads; the future ends with the last of them.
     pub(crate) fn start(self: &Arc<Self>, terms: &Terms) -> impl Future<Output = ()> + use<> {
+        keep_freed_memory();
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..terms.threads).map(|_| mpsc::unbounded_channel()).unzip();
         let seat = |words| Seat { open: AtomicUsize::new(0), words };
