@@ -26,6 +26,14 @@ def perijove_proxy(server: Server, tools: Tools, folder: Path, upstream: str) ->
     perijove(server, tools, folder, f'[site]\nupstream = "http://{upstream}"\n')
 
 
+def granian(server: Server, tools: Tools, folder: Path, app: str, given: list[str]) -> None:
+    """Granian with one worker and no front."""
+    host, _, port = server.address.partition(":")
+    command = [tools.script("granian"), *given, "--workers", "1", "--host", host, "--port", port]
+    command += ["--no-access-log", "--working-dir", str(SITES), f"{app}:application"]
+    start(server, command, folder=folder)
+
+
 def nginx(server: Server, folder: Path, body: str, *, extra: str = "", cpu: int = 0) -> None:
     """nginx with one worker and this server block."""
     text = f"""

@@ -56,25 +56,7 @@ def servers(app: str) -> dict:
 
 
 def granian(server: Server, tools: Tools, folder: Path, app: str) -> None:
-    host, _, port = server.address.partition(":")
-    command = [
-        tools.script("granian"),
-        "--interface",
-        "asgi",
-        "--loop",
-        "uvloop",
-        "--workers",
-        "1",
-        "--host",
-        host,
-        "--port",
-        port,
-        "--no-access-log",
-        "--working-dir",
-        str(SITES),
-        f"{app}:application",
-    ]
-    start(server, command, folder=folder)
+    peers.granian(server, tools, folder, app, ["--interface", "asgi", "--loop", "uvloop"])
 
 
 def uvicorn(server: Server, tools: Tools, folder: Path, app: str) -> None:

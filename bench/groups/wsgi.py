@@ -82,25 +82,8 @@ def nginx_uwsgi(server: Server, tools: Tools, folder: Path, app: str) -> None:
 
 
 def granian(server: Server, tools: Tools, folder: Path, app: str, threads: int) -> None:
-    host, _, port = server.address.partition(":")
-    command = [
-        tools.script("granian"),
-        "--interface",
-        "wsgi",
-        "--workers",
-        "1",
-        "--blocking-threads",
-        str(threads),
-        "--host",
-        host,
-        "--port",
-        port,
-        "--no-access-log",
-        "--working-dir",
-        str(SITES),
-        f"{app}:application",
-    ]
-    start(server, command, folder=folder)
+    given = ["--interface", "wsgi", "--blocking-threads", str(threads)]
+    peers.granian(server, tools, folder, app, given)
 
 
 def bjoern(server: Server, tools: Tools, folder: Path, app: str) -> None:

@@ -13,15 +13,28 @@ pub(in crate::proxy) fn push_forwarded(client: &Client, out: &mut Vec<u8>) {
         Scheme::Http => "80",
         Scheme::Https => "443",
     });
+    out.extend_from_slice(b"Forwarded: for=");
+    // Where the address stands in `out`: written once, copied then.
+    let start = out.len() + if matches!(address, Some(IpAddr::V6(_))) { 2 } else { 0 };
     // Writing to a `Vec` cannot fail.
     drop(match address {
-        Some(IpAddr::V4(ip)) => write!(out, "Forwarded: for={ip}"),
-        Some(IpAddr::V6(ip)) => write!(out, "Forwarded: for=\"[{ip}]\""),
-        None => write!(out, "Forwarded: for=unknown"),
+        Some(IpAddr::V4(ip)) => write!(out, "{ip}"),
+        Some(IpAddr::V6(ip)) => write!(out, "\"[{ip}"),
+        None => out.write_all(b"unknown"),
     });
-    drop(write!(out, ";host=\"{host}\";proto={scheme}\r\n"));
-    if let Some(ip) = address {
-        drop(write!(out, "X-Forwarded-For: {ip}\r\nX-Real-IP: {ip}\r\n"));
+    let end = out.len();
+    if matches!(address, Some(IpAddr::V6(_))) {
+        out.extend_from_slice(b"]\"");
+    }
+    for part in [";host=\"", host, "\";proto=", scheme, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if address.is_some() {
+        for name in ["X-Forwarded-For: ", "X-Real-IP: "] {
+            out.extend_from_slice(name.as_bytes());
+            out.extend_from_within(start..end);
+            out.extend_from_slice(b"\r\n");
+        }
     }
     for (name, value) in [
         ("X-Forwarded-Proto: ", scheme),

@@ -8,7 +8,7 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use crate::{
-    BodyError,
+    BodyError, buffers,
     proxy::{
         Errand, Upload,
         headers::{HostName, push_forwarded},
@@ -20,7 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Sending {
     /// The head, or the size line of a chunk.
-    before: Bytes,
+    before: Vec<u8>,
+    /// How much of it was taken.
+    sent: usize,
     piece: Bytes,
     /// What follows the piece.
     after: &'static [u8],
@@ -80,7 +82,8 @@ impl Sending {
         }
         head.extend_from_slice(b"\r\n");
         Self {
-            before: head.into(),
+            before: head,
+            sent: 0,
             piece: Bytes::new(),
             after: b"",
             framing,
@@ -161,10 +164,8 @@ impl Sending {
                 self.is_last = true;
             }
             (BodyFraming::Chunked, Some(piece)) => {
-                let mut before = Vec::from(std::mem::take(&mut self.before));
                 // Writing to a `Vec` cannot fail.
-                drop(write!(before, "{:x}\r\n", piece.len()));
-                self.before = before.into();
+                drop(write!(self.before, "{:x}\r\n", piece.len()));
                 self.piece = piece;
                 self.after = b"\r\n";
             }
@@ -176,23 +177,42 @@ impl Sending {
         self.before.is_empty() && self.piece.is_empty() && self.after.is_empty()
     }
 
+    /// What of the head or the size line is still to be sent.
+    fn rest(&self) -> &[u8] {
+        self.before.get(self.sent..).unwrap_or_default()
+    }
+
     fn poll_write(&mut self, socket: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let parts = [&*self.before, &*self.piece, self.after].map(IoSlice::new);
-        let mut count = ready!(socket.poll_write_parts(context, &parts))?;
+        let mut count = if self.piece.is_empty() && self.after.is_empty() {
+            ready!(socket.poll_write_some(context, self.rest()))?
+        } else {
+            let parts = [self.rest(), &*self.piece, self.after].map(IoSlice::new);
+            ready!(socket.poll_write_parts(context, &parts))?
+        };
         self.written += count as u64;
-        for part in [&mut self.before, &mut self.piece] {
-            let taken = count.min(part.len());
-            part.advance(taken);
-            count -= taken;
+        let of_before = count.min(self.before.len() - self.sent);
+        self.sent += of_before;
+        count -= of_before;
+        if self.sent == self.before.len() {
+            self.before.clear();
+            self.sent = 0;
         }
-        self.after = self.after.get(count..).unwrap_or_default();
+        let of_piece = count.min(self.piece.len());
+        self.piece.advance(of_piece);
+        self.after = self.after.get(count - of_piece..).unwrap_or_default();
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        buffers::written(std::mem::take(&mut self.before));
     }
 }
 
 /// The request line and the fields that go on, without framing and without the empty line.
 fn request_head(errand: &Errand<'_>) -> Vec<u8> {
-    let mut head = Vec::with_capacity(1024);
+    let mut head = buffers::writer();
     head.extend_from_slice(errand.head.method().as_bytes());
     head.push(b' ');
     head.extend_from_slice(errand.head.target());
