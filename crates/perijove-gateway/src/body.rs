@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::proxy::Tunnel;
+use crate::{FieldBlock, proxy::Tunnel};
 
 /// A file is read this much at once where the kernel cannot send it.
 const PIECE: usize = 64 << 10;
@@ -25,6 +25,12 @@ pub trait Source: Send {
 
     /// How many bytes are still to come, where that is known.
     fn length(&self) -> Option<u64> {
+        None
+    }
+
+    /// Fields that came behind the body, to be asked for once it has ended. There are none unless
+    /// the client wants them (RFC 9110 6.5).
+    fn trailers(&mut self) -> Option<FieldBlock> {
         None
     }
 }

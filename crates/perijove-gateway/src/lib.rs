@@ -40,6 +40,7 @@ mod portable;
 mod private;
 mod proxy;
 mod redirect;
+mod relocation;
 mod request;
 mod route;
 mod routes;
@@ -67,12 +68,17 @@ pub use log_file::{LogFile, Rotation};
 pub use message::{Client, PeerCredentials, Proven, Request, Response, Scheme};
 pub use meter::{BOUNDS, ConnectionTotals, Histogram, Label, Meter, RouteTotals, Totals};
 pub use proxy::{
-    Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work, ask,
+    Health, Protocol, Tunnel, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
+    Work, ask,
 };
 pub use redirect::Moved;
-pub use route::{Limits, Rewrite, Route, Secret, Target, Upgrades};
+pub use relocation::Relocation;
+pub use route::{HostSent, Limits, Rewrite, Route, Secret, Target, Upgrades};
 pub use routes::Routes;
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
-pub use tls::{Certificate, CertificateFiles, ClientCertificates, Tls, TlsError, TlsSettings};
+pub use tls::{
+    Certificate, CertificateFiles, ClientCertificates, Tls, TlsError, TlsSettings, UpstreamTls,
+    UpstreamTlsSettings,
+};
 pub use trace::{FinishedTrace, Sampling, SpanId, Trace, TraceId, Tracer};

@@ -1,6 +1,7 @@
 //! Forwards requests to upstreams: choose one, rewrite fields, retry what is safe, join upgrades.
 
 mod ask;
+mod conduit;
 mod dial;
 mod frames;
 mod frames_client;
@@ -8,6 +9,7 @@ mod headers;
 mod http1;
 mod pool;
 mod retry;
+mod secure;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -21,15 +23,15 @@ pub use ask::ask;
 pub(crate) use upgrade::Farewell;
 pub use upgrade::Tunnel;
 pub use upstreams::{
-    Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work,
+    Health, Protocol, Upstream, UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams, Work,
 };
 
 use crate::{
-    Client, Confinement, CookieNames, Head, Request, Response, Route, Trace,
+    Client, Confinement, CookieNames, Head, HostSent, Request, Response, Rewrite, Route, Trace,
     error::{Fault, Kind},
 };
 
-use headers::{AnswerFields, Onward};
+use headers::{AnswerFields, HostName, Onward, asks_for_trailers};
 use retry::{Failure, Retries};
 use upgrade::Handshake;
 use upload::Upload;
@@ -93,6 +95,27 @@ impl Errand<'_> {
             Rules::Route(route) => route.confinement.as_deref(),
             Rules::Question(_) => None,
         }
+    }
+
+    /// What an upstream is told in Host.
+    fn host_at<'a>(&'a self, upstream: &'a Upstream) -> HostName<'a> {
+        match self.rules {
+            Rules::Route(Route { rewrite: Rewrite { host: HostSent::Upstream, .. }, .. }) => {
+                HostName::Is(upstream.host())
+            }
+            _ => HostName::AsReceived,
+        }
+    }
+
+    /// Whether fields behind the body of an answer may reach the client: those of a target that is
+    /// confined are not looked at, and so they may not.
+    fn may_have_trailers(&self) -> bool {
+        matches!(self.rules, Rules::Route(_)) && self.confinement().is_none()
+    }
+
+    /// Whether they do.
+    fn takes_trailers(&self) -> bool {
+        self.may_have_trailers() && self.head.get_all("te").any(asks_for_trailers)
     }
 
     fn onward(&self) -> Onward<'_> {

@@ -101,6 +101,9 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
                 {
                     request.body = Box::pin(spooling.receive(request.body)).await?;
                 }
+                if let Some(relocation) = &route.rewrite.relocation {
+                    request.head = relocation.outward(&request.head)?;
+                }
                 proxy::forward(upstreams, request, &route).await?
             }
         }
@@ -109,6 +112,9 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Target::Moved(moved) => moved.answer(&head),
     };
     let mut answer = clean(answer);
+    if let Some(relocation) = &route.rewrite.relocation {
+        relocation.inward(&mut answer.fields, &client.host);
+    }
     if route.guard.is_some() {
         keep_private(&mut answer.fields);
     }

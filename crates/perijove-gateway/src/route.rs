@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Activity, Confinement, Files, Finish, Guard, Label, Moved, Service, Spooling, Upstreams,
+    Activity, Confinement, Files, Finish, Guard, Label, Moved, Relocation, Service, Spooling,
+    Upstreams,
 };
 
 /// What happens to the requests below one path of one host.
@@ -93,13 +94,28 @@ pub enum Upgrades {
     Never,
 }
 
-/// Changes to a request's header fields on its way to the upstream.
+/// Changes to a request on its way to the upstream.
 #[derive(Clone, Debug, Default)]
 pub struct Rewrite {
     /// Names in lower case.
     pub remove: Arc<[String]>,
     /// Set after removal; values may hold secrets, so `Debug` must not print them.
     pub set: Arc<[(String, Secret)]>,
+    /// What the upstream is told in Host.
+    pub host: HostSent,
+    /// Where the upstream thinks it is.
+    pub relocation: Option<Arc<Relocation>>,
+}
+
+/// Which name of the site an upstream is told in Host. What the client named stands in the
+/// forwarded fields in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HostSent {
+    /// What the client named.
+    #[default]
+    Client,
+    /// The host of the upstream's own address.
+    Upstream,
 }
 
 /// A value that must not be printed.

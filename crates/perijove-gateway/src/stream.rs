@@ -12,14 +12,16 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
-use tokio_rustls::server::TlsStream;
+use tokio_rustls::{client, server::TlsStream};
 
-/// A client's connection.
+/// A client's connection, or one that is joined to it.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Plain(Socket),
     /// Boxed: a TLS session is large, and most of a connection's life is spent waiting.
     Tls(Box<TlsStream<Socket>>),
+    /// To an upstream, where we are the client of TLS.
+    Upstream(Box<client::TlsStream<Socket>>),
 }
 
 impl Stream {
@@ -27,7 +29,7 @@ impl Stream {
     pub(crate) fn plain(&self) -> Option<&Socket> {
         match self {
             Self::Plain(socket) => Some(socket),
-            Self::Tls(_) => None,
+            Self::Tls(_) | Self::Upstream(_) => None,
         }
     }
 
@@ -36,6 +38,7 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+            Self::Upstream(stream) => stream.get_ref().0,
         }
     }
 }
@@ -165,6 +168,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Upstream(stream) => Pin::new(stream).poll_read(context, buffer),
         }
     }
 }
@@ -178,6 +182,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Upstream(stream) => Pin::new(stream).poll_write(context, bytes),
         }
     }
 
@@ -189,6 +194,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
+            Self::Upstream(stream) => Pin::new(stream).poll_write_vectored(context, parts),
         }
     }
 
@@ -200,6 +206,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_flush(context),
             Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Self::Upstream(stream) => Pin::new(stream).poll_flush(context),
         }
     }
 
@@ -207,6 +214,7 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Upstream(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }

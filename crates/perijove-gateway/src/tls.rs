@@ -2,10 +2,11 @@
 
 mod certificates;
 pub(crate) mod clients;
+mod outward;
 mod subject;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use certificates::Certificates;
 pub use clients::ClientCertificates;
+pub use outward::{UpstreamTls, UpstreamTlsSettings};
 pub use subject::Certificate;
 
 /// How often the files are looked at.
@@ -64,6 +66,10 @@ pub enum TlsError {
     Unusable { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("the certificates of clients cannot be verified by {authority}")]
     Clients { authority: PathBuf, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("{name:?} is no name that a certificate can be for")]
+    Name { name: String },
+    #[error("this system has no certificates of authorities that are believed")]
+    NobodyBelieved,
     #[error("no certificate was named")]
     None,
     #[error("could not set TLS up")]
@@ -135,15 +141,16 @@ impl Tls {
     }
 }
 
+fn look(path: &Path) -> Look {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
+
 impl TlsSettings {
     fn look(&self) -> Vec<Look> {
         let own = self.certificates.iter().flat_map(|files| [&files.certificate, &files.key]);
         let clients = self.clients.iter().flat_map(ClientCertificates::paths);
-        let seen = own.chain(clients).map(|path| {
-            let metadata = std::fs::metadata(path).ok()?;
-            Some((metadata.modified().ok()?, metadata.len()))
-        });
-        seen.collect()
+        own.chain(clients).map(|path| look(path)).collect()
     }
 
     fn configure(&self) -> Result<ServerConfig, TlsError> {

@@ -202,6 +202,7 @@ impl Core {
                 "authorization".to_owned(),
                 Secret::new(format!("token {}", token.reveal())),
             )]),
+            ..Rewrite::default()
         };
         let confinement =
             Confinement::new(place.address.clone()).beside(front.site_cookies.clone());

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use crate::{buffers, stream::Stream};
+use crate::{FieldBlock, buffers, stream::Stream};
 
 use super::answer::push_chunk_size;
 
@@ -61,13 +61,14 @@ impl Outgoing {
         }
     }
 
-    /// The end of a chunked body.
-    pub(super) fn push_last_chunk(&mut self) {
-        if self.large.is_empty() {
-            self.small.extend_from_slice(b"0\r\n\r\n");
-        } else {
-            self.tail = b"\r\n0\r\n\r\n";
+    /// The end of a chunked body, and what comes behind it; only while there
+    /// [is room](Self::has_room).
+    pub(super) fn push_last_chunk(&mut self, trailers: Option<&FieldBlock>) {
+        self.small.extend_from_slice(b"0\r\n");
+        if let Some(trailers) = trailers {
+            self.small.extend_from_slice(trailers.as_bytes());
         }
+        self.small.extend_from_slice(b"\r\n");
     }
 
     pub(super) fn has_room(&self) -> bool {

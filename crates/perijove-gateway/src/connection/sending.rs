@@ -265,7 +265,7 @@ impl Streaming {
         self.is_over = true;
         match self.wire {
             Wire::Sized(_) if self.left > 0 => return Err(Cut::Source),
-            Wire::Chunked => self.out.push_last_chunk(),
+            Wire::Chunked => self.out.push_last_chunk(self.source.trailers().as_ref()),
             _ => {}
         }
         Ok(())

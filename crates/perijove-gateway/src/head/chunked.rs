@@ -3,7 +3,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::draft::{has_control, split_field};
-use crate::BodyError;
+use crate::{BodyError, FieldBlock};
 
 /// Bytes of one size line beyond the size, and of one trailer line.
 const LINE: usize = 4096;
@@ -14,8 +14,8 @@ const TRAILERS: usize = 64;
 
 /// Takes the chunks of one body apart, as the bytes come.
 ///
-/// Extensions are skipped. Trailers are checked and dropped: nobody behind the gateway expects
-/// fields that arrive after the guard has judged.
+/// Extensions are skipped. Trailers are checked, and dropped unless somebody wants them: nobody
+/// behind the gateway expects fields that arrive after the guard has judged.
 #[derive(Debug)]
 pub struct ChunkReader {
     state: State,
@@ -24,6 +24,8 @@ pub struct ChunkReader {
     limit: u64,
     asides: usize,
     trailers: usize,
+    /// Those that came, where they are wanted.
+    kept: Option<FieldBlock>,
 }
 
 /// Where in the framing the next byte stands.
@@ -70,7 +72,21 @@ pub enum Chunk {
 impl ChunkReader {
     /// For a body of at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self { state: State::Size { digits: 0, size: 0 }, total: 0, limit, asides: 0, trailers: 0 }
+        let state = State::Size { digits: 0, size: 0 };
+        Self { state, total: 0, limit, asides: 0, trailers: 0, kept: None }
+    }
+
+    /// Keeps the trailers for [`ChunkReader::take_trailers`].
+    #[must_use]
+    pub(crate) fn keeping_trailers(mut self) -> Self {
+        self.kept = Some(FieldBlock::new());
+        self
+    }
+
+    /// The trailers that came, once the body is over; `None` when there are none, or nobody wanted
+    /// them.
+    pub(crate) fn take_trailers(&mut self) -> Option<FieldBlock> {
+        self.kept.take().filter(|kept| !kept.as_bytes().is_empty())
     }
 
     /// Takes the next piece of the body off the front of `buffer`, without copying it.
@@ -171,7 +187,12 @@ impl ChunkReader {
         if has_control(line) {
             return Err(malformed("a control character in a trailer"));
         }
-        split_field(line).map_err(malformed)?;
+        let (name, value) = split_field(line).map_err(malformed)?;
+        if let Some(kept) = &mut self.kept
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            kept.push(name, value.of(line));
+        }
         self.trailers += 1;
         if self.trailers > TRAILERS {
             return Err(malformed("too many trailers"));

@@ -7,7 +7,26 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::{Protocol, conduit::Conduit, secure::shake_hands};
 use crate::{Upstream, UpstreamAddress, stream::Socket};
+
+/// Connects to an upstream of HTTP/1.1; under TLS, where that is spoken to it.
+///
+/// # Errors
+/// As [`dial`], and when the handshake of TLS fails.
+pub(super) async fn dial_http(upstream: &Upstream, within: Duration) -> io::Result<Conduit> {
+    let (Protocol::Https(tls), UpstreamAddress::Tcp(address)) =
+        (&upstream.protocol, &upstream.address)
+    else {
+        return dial(upstream, within).await.map(Conduit::Plain);
+    };
+    let connecting = Box::pin(async {
+        let socket = dial(upstream, within).await?;
+        shake_hands(tls, address, socket).await
+    });
+    let connected = timeout(within, connecting).await;
+    connected.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?.map(Conduit::secure)
+}
 
 /// Connects to an upstream and checks who answers.
 ///

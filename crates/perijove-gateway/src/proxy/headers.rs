@@ -5,10 +5,12 @@ mod forwarded;
 mod onward;
 #[cfg(test)]
 mod tests;
+mod trailers;
 
 pub(super) use answer::AnswerFields;
 pub(super) use forwarded::push_forwarded;
 pub(super) use onward::{HostName, Onward};
+pub(super) use trailers::{asks_for_trailers, may_trail};
 
 /// What is done with a field of that name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

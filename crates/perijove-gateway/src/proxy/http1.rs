@@ -17,9 +17,10 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::{
     Errand,
-    dial::dial,
+    conduit::Conduit,
+    dial::dial_http,
     pool,
-    retry::{Failure, Stale, is_idempotent},
+    retry::{Failure, Unanswered, is_idempotent},
     upgrade::Tunnel,
     upload::Upload,
     upstreams::Slot,
@@ -27,7 +28,6 @@ use super::{
 use crate::{
     Body, FieldBlock, Response,
     error::{Fault, Kind},
-    stream::Socket,
 };
 
 use answer::AnswerHead;
@@ -49,20 +49,23 @@ pub(super) async fn exchange(errand: &mut Errand<'_>, slot: Slot) -> Result<Resp
     if errand.handshake.is_none()
         && let Some(socket) = pool::take(slot.member(), is_safe)
     {
-        match attempt(errand, socket, &slot, true).await {
-            Err(Attempt::Stale { is_written, .. }) if errand.stale(is_written).may_repeat() => {
+        match attempt(errand, socket, &slot).await {
+            Err(Attempt::Unanswered { is_written, .. })
+                if errand.unanswered(is_written).may_repeat() =>
+            {
                 errand.upload.rewind();
             }
+            Err(Attempt::Unanswered { fault, .. }) => return Err(Failure::last(fault)),
             result => return finish(errand, slot, result),
         }
     }
     let within = slot.member().owner().map_or(CONNECT_TIME, |set| set.settings().connect_time);
-    let socket = dial(slot.member().upstream(), within).await.map_err(|error| {
+    let socket = dial_http(slot.member().upstream(), within).await.map_err(|error| {
         slot.member().rest();
         Failure::not_sent(unreachable(&slot, error))
     })?;
     slot.member().wake();
-    let result = attempt(errand, Arc::new(socket), &slot, false).await;
+    let result = attempt(errand, Arc::new(socket), &slot).await;
     finish(errand, slot, result)
 }
 
@@ -71,8 +74,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 
 /// How one attempt on one connection failed.
 enum Attempt {
-    /// A kept-alive connection ended without a byte of an answer.
-    Stale {
+    /// The connection ended without a byte of an answer.
+    Unanswered {
         is_written: bool,
         fault: Fault,
     },
@@ -81,11 +84,10 @@ enum Attempt {
 
 async fn attempt(
     errand: &mut Errand<'_>,
-    socket: Arc<Socket>,
+    socket: Arc<Conduit>,
     slot: &Slot,
-    is_reused: bool,
 ) -> Result<Answered, Attempt> {
-    let mut talk = Talk::new(errand, socket, is_reused);
+    let mut talk = Talk::new(errand, slot, socket);
     let mut timer = std::pin::pin!(sleep(errand.response_time()));
     let mut failed = std::pin::pin!(slot.member().failed().cancelled());
     std::future::poll_fn(|context| {
@@ -111,28 +113,26 @@ struct Answered {
 
 /// One request on one connection, until the head of the answer is there.
 struct Talk {
-    socket: Arc<Socket>,
+    socket: Arc<Conduit>,
     sending: Sending,
     /// What came and was not looked at yet.
     buffer: BytesMut,
     /// Why nothing more can be sent; there may be an answer all the same.
     broken: Option<io::Error>,
-    is_reused: bool,
     interim: usize,
     last_progress: Instant,
     continue_timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Talk {
-    fn new(errand: &Errand<'_>, socket: Arc<Socket>, is_reused: bool) -> Self {
-        let sending = Sending::new(errand);
+    fn new(errand: &Errand<'_>, slot: &Slot, socket: Arc<Conduit>) -> Self {
+        let sending = Sending::new(errand, slot.member().upstream());
         let continue_timer = sending.is_held().then(|| Box::pin(sleep(CONTINUE_TIME)));
         Self {
             socket,
             sending,
             buffer: BytesMut::new(),
             broken: None,
-            is_reused,
             interim: 0,
             last_progress: Instant::now(),
             continue_timer,
@@ -236,8 +236,8 @@ impl Talk {
         if let Some(error) = self.broken.take().or(error) {
             fault = fault.because(error);
         }
-        if self.is_reused && self.buffer.is_empty() && self.interim == 0 {
-            return Attempt::Stale { is_written, fault };
+        if self.buffer.is_empty() && self.interim == 0 {
+            return Attempt::Unanswered { is_written, fault };
         }
         Attempt::Failed(fault)
     }
@@ -251,19 +251,27 @@ fn finish(
 ) -> Result<Response, Failure> {
     let Answered { mut head, talk } = match result {
         Ok(answered) => answered,
-        Err(Attempt::Stale { fault, .. } | Attempt::Failed(fault)) => {
-            return Err(Failure::last(fault));
+        Err(Attempt::Unanswered { is_written, fault }) => {
+            return Err(unanswered(errand, &slot, is_written, fault));
         }
+        Err(Attempt::Failed(fault)) => return Err(Failure::last(fault)),
     };
+    slot.member().answered();
     let fields = FieldBlock::from_checked(std::mem::take(&mut head.fields));
     if let (101, Some(handshake)) = (head.status, &errand.handshake) {
-        let tunnel = Tunnel::new(talk.socket, talk.buffer.freeze(), handshake, slot);
+        // Nobody else has it: a request for an upgrade has no body that could still be sent.
+        let stream = Arc::into_inner(talk.socket).map(Conduit::into_stream);
+        let stream = stream.ok_or_else(|| Failure::last(gone()))?;
+        let tunnel = Tunnel::new(stream, talk.buffer.freeze(), handshake, slot);
         return Ok(Response { status: 101, fields, body: Body::Tunnel(Box::new(tunnel)) });
     }
     let is_sent = talk.sending.is_over() && talk.broken.is_none();
     let time = errand.response_time();
     let mut receiving = Receiving::new(talk.socket, slot, talk.buffer, head.framing, time);
     receiving.keep(head.keep.filter(|_| is_sent));
+    if head.framing == Framing::Chunked && errand.takes_trailers() {
+        receiving.keep_trailers();
+    }
     let body = receiving.whole().unwrap_or_else(|| {
         if !is_sent && talk.broken.is_none() {
             receiving.keep(head.keep);
@@ -275,10 +283,22 @@ fn finish(
     Ok(Response { status: head.status, fields, body })
 }
 
+/// What is done about a new connection that ended without an answer: an equal of the upstream is
+/// asked, where that is safe.
+fn unanswered(errand: &mut Errand<'_>, slot: &Slot, is_written: bool, fault: Fault) -> Failure {
+    let member = slot.member();
+    member.lose();
+    if member.has_equals() && errand.unanswered(is_written).may_repeat() {
+        errand.upload.rewind();
+        return Failure::not_sent(fault);
+    }
+    Failure::last(fault)
+}
+
 impl Errand<'_> {
-    fn stale(&self, is_written: bool) -> Stale<'_> {
+    fn unanswered(&self, is_written: bool) -> Unanswered<'_> {
         let is_repeatable = self.upload.is_repeatable();
-        Stale { method: self.head.method(), is_repeatable, is_written }
+        Unanswered { method: self.head.method(), is_repeatable, is_written }
     }
 }
 

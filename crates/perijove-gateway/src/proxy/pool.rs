@@ -4,8 +4,8 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::upstreams::Member;
-use crate::{UpstreamId, stream::Socket};
+use super::{conduit::Conduit, upstreams::Member};
+use crate::UpstreamId;
 
 /// Idle connections that one thread keeps to one upstream.
 const MOST: usize = 256;
@@ -32,14 +32,14 @@ struct Shelf {
 }
 
 struct Idle {
-    socket: Arc<Socket>,
+    socket: Arc<Conduit>,
     since: Instant,
     until: Instant,
 }
 
 /// An idle connection to an upstream, if there is one that is alive as far as can be seen.
 /// `is_safe`: whether the request may be sent again should it turn out not to be.
-pub(super) fn take(member: &Member, is_safe: bool) -> Option<Arc<Socket>> {
+pub(super) fn take(member: &Member, is_safe: bool) -> Option<Arc<Conduit>> {
     POOL.with_borrow_mut(|pool| {
         let shelf = pool.idle.get_mut(&member.id())?;
         let now = Instant::now();
@@ -54,7 +54,7 @@ pub(super) fn take(member: &Member, is_safe: bool) -> Option<Arc<Socket>> {
 }
 
 /// Keeps a connection for the next request, for as long as the upstream is thought to.
-pub(super) fn put(member: &Arc<Member>, socket: Arc<Socket>, keep: Duration) {
+pub(super) fn put(member: &Arc<Member>, socket: Arc<Conduit>, keep: Duration) {
     if member.leaving().is_cancelled() {
         return;
     }

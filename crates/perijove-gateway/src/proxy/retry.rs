@@ -10,7 +10,8 @@ use crate::error::Fault;
 /// How an attempt to get an answer failed. Faults are boxed so that success is small.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Nothing of the request was sent: another upstream may be tried.
+    /// Nothing of the request was sent, or doing it twice is doing it once: another upstream may be
+    /// tried.
     NotSent(Box<Fault>),
     /// It was taken back before anybody acted on it, and has a place at another upstream.
     Recalled(Slot),
@@ -28,9 +29,9 @@ impl Failure {
     }
 }
 
-/// What was seen of a kept-alive connection that ended without a byte of an answer.
+/// What was seen of a connection that ended without a byte of an answer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stale<'a> {
+pub(super) struct Unanswered<'a> {
     pub(super) method: &'a str,
     /// Whether all of the body that was sent can be sent again.
     pub(super) is_repeatable: bool,
@@ -38,9 +39,9 @@ pub(super) struct Stale<'a> {
     pub(super) is_written: bool,
 }
 
-impl Stale<'_> {
-    /// Whether to send again on a new connection: the upstream most likely closed this one because
-    /// it was idle, but it may have read the request first (RFC 9110 9.2.2).
+impl Unanswered<'_> {
+    /// Whether to send again on another connection: a kept-alive one was most likely closed because
+    /// it was idle, but the upstream may have read the request first (RFC 9110 9.2.2).
     pub(super) fn may_repeat(self) -> bool {
         self.is_repeatable && (!self.is_written || is_idempotent(self.method))
     }
@@ -97,13 +98,13 @@ fn is_worth_another(attempts: usize, upstreams: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Stale, is_worth_another};
+    use super::{Unanswered, is_worth_another};
 
     #[test]
     fn only_what_is_safe_is_repeated() {
         let check = |method, is_repeatable, is_written, expected| {
-            let stale = Stale { method, is_repeatable, is_written };
-            assert_eq!(stale.may_repeat(), expected, "{stale:?}");
+            let seen = Unanswered { method, is_repeatable, is_written };
+            assert_eq!(seen.may_repeat(), expected, "{seen:?}");
         };
         check("GET", true, true, true);
         check("PUT", true, true, true);

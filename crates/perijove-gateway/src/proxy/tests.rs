@@ -1,7 +1,9 @@
 //! Forwarding over real sockets to upstreams that do as a test says.
 
+mod equals;
 mod frames;
 mod http1;
+mod https;
 
 use std::{
     collections::VecDeque,

@@ -10,10 +10,7 @@ mod tests;
 
 use std::{
     fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     task::Poll,
     time::Duration,
 };
@@ -21,7 +18,7 @@ use std::{
 use bytes::Bytes;
 
 use super::upstreams::Slot;
-use crate::stream::{Socket, Stream};
+use crate::stream::Stream;
 
 use aside::Aside;
 pub(super) use handshake::{Handshake, Switched};
@@ -32,7 +29,7 @@ use relay::Relay;
 /// The connection writes the head of the 101, then awaits `Tunnel::join`. It counts the
 /// connection in the route's `Activity` and asks the route's guard again as often as the pass says.
 pub struct Tunnel {
-    socket: Arc<Socket>,
+    stream: Stream,
     /// What the upstream sent behind the head of its answer.
     early: Bytes,
     is_websocket: bool,
@@ -52,14 +49,9 @@ pub(crate) enum Farewell {
 }
 
 impl Tunnel {
-    pub(super) fn new(
-        socket: Arc<Socket>,
-        early: Bytes,
-        handshake: &Handshake,
-        mut slot: Slot,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, early: Bytes, handshake: &Handshake, mut slot: Slot) -> Self {
         slot.upgrade();
-        Self { socket, early, is_websocket: handshake.is_websocket(), slot }
+        Self { stream, early, is_websocket: handshake.is_websocket(), slot }
     }
 
     /// Carries bytes both ways until both sides have ended, or there is reason for a farewell.
@@ -72,10 +64,9 @@ impl Tunnel {
         silence: Duration,
         farewell: impl Future<Output = Farewell>,
     ) {
-        let Self { socket, early, is_websocket, slot } = self;
-        let Some(socket) = Arc::into_inner(socket) else { return };
+        let Self { stream, early, is_websocket, slot } = self;
         let carried = AtomicU64::new(0);
-        let mut relay = Relay::new(client, Stream::Plain(socket), leftover, early);
+        let mut relay = Relay::new(client, stream, leftover, early);
         let reason = std::pin::pin!(async {
             tokio::select! {
                 () = slot.member().failed().cancelled() => None,

@@ -4,6 +4,7 @@ mod line;
 mod member;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::{
     fmt,
@@ -18,10 +19,11 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::time::timeout;
 
-use crate::{CookieNames, Histogram, Secret, meter::Times};
+use crate::{CookieNames, Histogram, Secret, UpstreamTls, meter::Times};
 
 use line::Line;
 pub(crate) use member::{Member, Slot};
+use turns::Turns;
 
 /// A set of equal upstreams, edited by whoever runs them while the gateway uses it.
 ///
@@ -40,6 +42,8 @@ pub struct Upstreams {
     waits: Times,
     /// Of the cookies that its answers set on their origin.
     cookies: Arc<CookieNames>,
+    /// Of those that take turns.
+    round: Arc<AtomicU64>,
     this: Weak<Self>,
 }
 
@@ -89,11 +93,35 @@ impl fmt::Display for UpstreamAddress {
     }
 }
 
+impl Upstream {
+    /// Its address with the way in which it is spoken to, such as `https://app.internal:8443`.
+    pub(crate) fn origin(&self) -> String {
+        match (&self.protocol, &self.address) {
+            (Protocol::Https(_), UpstreamAddress::Tcp(address)) => format!("https://{address}"),
+            (Protocol::Http1, UpstreamAddress::Tcp(address)) => format!("http://{address}"),
+            (_, address) => address.to_string(),
+        }
+    }
+
+    /// What it is called in Host: the port is left out where it is the usual one.
+    pub(crate) fn host(&self) -> &str {
+        match (&self.protocol, &self.address) {
+            (Protocol::Https(_), UpstreamAddress::Tcp(address)) => {
+                address.strip_suffix(":443").unwrap_or(address)
+            }
+            (_, UpstreamAddress::Tcp(address)) => address.strip_suffix(":80").unwrap_or(address),
+            (_, UpstreamAddress::Unix(_)) => "localhost",
+        }
+    }
+}
+
 /// How an upstream is spoken to.
 #[derive(Clone, Debug)]
 pub enum Protocol {
     /// HTTP/1.1 with kept-alive connections.
     Http1,
+    /// The same under TLS, at an address of host and port.
+    Https(Arc<UpstreamTls>),
     /// The frames of native workers (decision 0001); the secret opens a connection.
     Frames {
         secret: Secret,
@@ -110,6 +138,21 @@ pub struct Work {
     /// Requests it has now, upgraded connections included.
     pub under_way: usize,
     pub upgraded: usize,
+}
+
+/// How an upstream is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// As people write it.
+    pub address: String,
+    /// Requests it was given since it was added.
+    pub served: u64,
+    /// Requests it has now, upgraded connections included.
+    pub under_way: usize,
+    /// How often it could not be reached, or was lost before it had answered.
+    pub failures: u64,
+    /// Whether it is left alone because of that.
+    pub rests: bool,
 }
 
 /// A request in line; notes how long it was there, also when its client has left.
@@ -148,6 +191,7 @@ impl Upstreams {
             leaving: Mutex::default(),
             takes_streams: AtomicBool::new(false),
             cookies: Arc::default(),
+            round: Arc::default(),
             this: this.clone(),
         })
     }
@@ -160,13 +204,25 @@ impl Upstreams {
 
     /// Adds an upstream: requests go to it from now on.
     pub fn add(&self, upstream: Upstream) -> UpstreamId {
+        self.add_as(upstream, None)
+    }
+
+    /// Adds one that takes turns with its equals, which nobody of ours runs: among those that are as
+    /// busy each is asked in turn, one of weight 2 twice as often. One that fails is left alone for a
+    /// while that grows from half a second to half a minute, and what it had not begun to answer is
+    /// sent to another one where that is safe.
+    pub fn add_weighed(&self, upstream: Upstream, weight: u32) -> UpstreamId {
+        self.add_as(upstream, Some(Turns::new(weight, self.round.clone())))
+    }
+
+    fn add_as(&self, upstream: Upstream, turns: Option<Turns>) -> UpstreamId {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let id = UpstreamId(NEXT.fetch_add(1, Ordering::Relaxed));
         // Who carries websockets carries many requests at once; the newest tells how all are.
         let takes_streams =
             matches!(upstream.protocol, Protocol::Frames { takes_websockets: true, .. });
         self.takes_streams.store(takes_streams, Ordering::Relaxed);
-        let member = Arc::new(Member::new(id, upstream, self.this.clone()));
+        let member = Arc::new(Member::new(id, upstream, turns, self.this.clone()));
         self.members.rcu(|members| {
             let mut members = Vec::clone(members);
             members.push(member.clone());
@@ -237,6 +293,19 @@ impl Upstreams {
             under_way: member.busy(),
             upgraded: member.upgraded(),
         })
+    }
+
+    /// How each upstream is doing, in the order in which they were added.
+    pub fn health(&self) -> Vec<Health> {
+        let members = self.members.load();
+        let health = |member: &Arc<Member>| Health {
+            address: member.upstream().origin(),
+            served: member.served(),
+            under_way: member.busy(),
+            failures: member.failures(),
+            rests: member.rests(),
+        };
+        members.iter().map(health).collect()
     }
 
     /// Requests under way and in line.

@@ -47,14 +47,7 @@ impl ResolvesServerCert for Certificates {
 
 fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
     let CertificateFiles { certificate, key } = files;
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&file(certificate)?)
-        .collect::<Result<_, _>>()
-        .map_err(|_| TlsError::Pem { path: certificate.clone(), what: "certificate" })?;
-    if chain.is_empty() {
-        return Err(TlsError::Pem { path: certificate.clone(), what: "certificate" });
-    }
-    let private = PrivateKeyDer::from_pem_slice(&file(key)?)
-        .map_err(|_| TlsError::Pem { path: key.clone(), what: "private key" })?;
+    let (chain, private) = chain_and_key(files)?;
     let unusable =
         |source| TlsError::Unusable { certificate: certificate.clone(), key: key.clone(), source };
     let private = provider.key_provider.load_private_key(private).map_err(unusable)?;
@@ -68,6 +61,22 @@ fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<Certified
         Err(source) => return Err(unusable(source)),
     }
     Ok(certified)
+}
+
+/// A certificate with those that signed it, and its key.
+pub(super) fn chain_and_key(
+    files: &CertificateFiles,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let pem = |path: &Path, what| TlsError::Pem { path: path.to_owned(), what };
+    let CertificateFiles { certificate, key } = files;
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&file(certificate)?)
+        .collect::<Result<_, _>>()
+        .map_err(|_| pem(certificate, "certificate"))?;
+    if chain.is_empty() {
+        return Err(pem(certificate, "certificate"));
+    }
+    let key = PrivateKeyDer::from_pem_slice(&file(key)?).map_err(|_| pem(key, "private key"))?;
+    Ok((chain, key))
 }
 
 pub(super) fn file(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -102,6 +102,7 @@ async fn a_confined_target_does_not_act_on_the_origin() {
     inner.rewrite = Rewrite {
         remove: Arc::from(["authorization".to_owned()]),
         set: Arc::from([("Authorization".to_owned(), Secret::new("token t"))]),
+        ..Rewrite::default()
     };
     let site = Site::new().route("/", outer).route("/in/", inner).start();
     let mut client = site.connect().await;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 
 use crate::{
@@ -98,6 +98,20 @@ pub(super) fn begin(
     response.map(|()| outbound)
 }
 
+impl Outbound {
+    /// What came behind the body, once.
+    fn take_trailers(&mut self) -> Option<HeaderMap> {
+        let Kind::Stream(mut source) = std::mem::replace(&mut self.body, Kind::Nothing) else {
+            return None;
+        };
+        let trailers = source.trailers()?;
+        let field = |(name, value)| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        Some(trailers.iter().filter_map(field).collect())
+    }
+}
+
 type Piece = Option<Result<Bytes, BodyError>>;
 
 /// The next piece of a body, and what follows it as long as it is small and there: clients take
@@ -154,7 +168,7 @@ impl hyper::body::Body for Outbound {
             None if this.left.is_some_and(|left| left > 0) => Some(Err(BodyError::CutOff)),
             None => {
                 this.is_over = true;
-                None
+                this.take_trailers().map(|fields| Ok(Frame::trailers(fields)))
             }
             Some(Ok(bytes)) => {
                 this.last = bytes.len();

@@ -44,7 +44,7 @@ fn head(parts: &http::request::Parts) -> Result<Head, Fault> {
     let cookies = cookies(&parts.headers);
     let mut fields = vec![(b"host".as_slice(), host)];
     let others = parts.headers.iter().filter(|(name, _)| {
-        !matches!(name.as_str(), "host" | "cookie" | "te" | "transfer-encoding" | "connection")
+        !matches!(name.as_str(), "host" | "cookie" | "transfer-encoding" | "connection")
     });
     fields.extend(others.map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
     if !cookies.is_empty() {

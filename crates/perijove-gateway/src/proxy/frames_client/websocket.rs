@@ -1,7 +1,7 @@
 //! Websockets to native workers: a connection of its own for each, opened with one frame, and after
 //! the worker's 101 the websocket's own bytes (decision 0001).
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use crate::{
         upgrade::Handshake,
         upstreams::{Member, Slot},
     },
-    stream::Socket,
+    stream::{Socket, Stream},
 };
 
 /// For a set of upstreams that is gone while one of them is still dialled.
@@ -99,7 +99,7 @@ fn opening(errand: &Errand<'_>, member: &Member) -> Result<Vec<u8>, Failure> {
     }
     let secret = match &member.upstream().protocol {
         Protocol::Frames { secret, .. } => secret.reveal(),
-        Protocol::Http1 => "",
+        Protocol::Http1 | Protocol::Https(_) => "",
     };
     let payload = request.get(HEADER..).unwrap_or_default();
     write_open(secret, payload).ok_or_else(too_large)
@@ -187,7 +187,7 @@ fn respond(
     let body = match &errand.handshake {
         Some(handshake) if status == 101 => {
             handshake.push_accept(&mut block);
-            Body::Tunnel(Box::new(Tunnel::new(Arc::new(socket), early, handshake, slot)))
+            Body::Tunnel(Box::new(Tunnel::new(Stream::Plain(socket), early, handshake, slot)))
         }
         _ if body.is_empty() => Body::Empty,
         _ => Body::Full(body),

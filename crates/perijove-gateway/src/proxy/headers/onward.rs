@@ -1,6 +1,6 @@
 //! The fields of a request on their way to an upstream.
 
-use super::{Kind, is_same, kind, list_names, names_a_field};
+use super::{Kind, asks_for_trailers, is_same, kind, list_names, names_a_field};
 use crate::{Client, Confinement, Head, Rewrite};
 
 /// A request's end-to-end fields, after the rewriting of its route.
@@ -16,17 +16,24 @@ pub(in crate::proxy) struct Onward<'a> {
 
 /// Which name of the site an upstream is told in Host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy) enum HostName {
+pub(in crate::proxy) enum HostName<'a> {
     /// As it came to us; what the client named stands in the forwarded fields.
     AsReceived,
     /// What the client named, for applications that are told nothing else.
     AsClientNamed,
+    /// This one.
+    Is(&'a str),
 }
 
 impl Onward<'_> {
     /// Calls `emit(name, value)` for each field, in the order in which they came; what the route
-    /// sets comes last.
-    pub(in crate::proxy) fn each(&self, host: HostName, mut emit: impl FnMut(&[u8], &[u8])) {
+    /// sets comes last. Returns whether the client understands trailers.
+    pub(in crate::proxy) fn each(
+        &self,
+        host: HostName<'_>,
+        mut emit: impl FnMut(&[u8], &[u8]),
+    ) -> bool {
+        let mut takes_trailers = false;
         let has_named = self.head.get_all("connection").any(names_a_field);
         let mut has_cookie = false;
         if self.head.get("host").is_none() && !self.is_replaced(b"host") {
@@ -35,7 +42,12 @@ impl Onward<'_> {
         for (name, value) in self.head.fields() {
             let kind = kind(name);
             let is_dropped = match kind {
-                Kind::HopByHop | Kind::Provenance | Kind::ContentLength => true,
+                // The shortest of them is TE.
+                Kind::HopByHop => {
+                    takes_trailers |= name.len() == 2 && asks_for_trailers(value);
+                    true
+                }
+                Kind::Provenance | Kind::ContentLength => true,
                 Kind::Ours => !self.is_question,
                 Kind::Trace => self.is_retold(name),
                 _ => has_named && kind != Kind::Host && self.is_named(name),
@@ -65,15 +77,19 @@ impl Onward<'_> {
         for (name, value) in self.rewrite.iter().flat_map(|rewrite| rewrite.set.iter()) {
             emit(name.as_bytes(), value.reveal().as_bytes());
         }
+        takes_trailers
     }
 
-    fn host(&self, host: HostName) -> &[u8] {
+    fn host<'h>(&'h self, host: HostName<'h>) -> &'h [u8] {
         let received = self.head.host().unwrap_or(&self.client.host);
         match host {
             HostName::AsReceived => received.as_bytes(),
             // The same name keeps its spelling.
-            _ if received.eq_ignore_ascii_case(&self.client.host) => received.as_bytes(),
+            HostName::AsClientNamed if received.eq_ignore_ascii_case(&self.client.host) => {
+                received.as_bytes()
+            }
             HostName::AsClientNamed => self.client.host.as_bytes(),
+            HostName::Is(name) => name.as_bytes(),
         }
     }
 

@@ -116,6 +116,7 @@ fn a_route_removes_and_sets() {
             ("Authorization".to_owned(), Secret::new("token t")),
             ("X-New".to_owned(), Secret::new("n")),
         ]),
+        ..Rewrite::default()
     };
     let sent = [HOST, ("AUTHORIZATION", "Basic x"), ("X_Gone", "1"), ("X_New", "c"), ("X-A", "a")];
     let expected = ["Host: h", "X-A: a", "Authorization: token t", "X-New: n"];

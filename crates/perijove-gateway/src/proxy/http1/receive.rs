@@ -18,15 +18,14 @@ use tokio::{
 
 use super::{Framing, Sending};
 use crate::{
-    Body, BodyError, Chunk, ChunkReader, Source,
-    proxy::{Upload, pool, upstreams::Slot, wire::PIECE},
-    stream::Socket,
+    Body, BodyError, Chunk, ChunkReader, FieldBlock, Source,
+    proxy::{Upload, conduit::Conduit, headers::may_trail, pool, upstreams::Slot, wire::PIECE},
 };
 
 /// An answer's body that is being received. The connection is kept for the next request when the
 /// body has come to its end, and closed when it is dropped before.
 pub(super) struct Receiving {
-    socket: Arc<Socket>,
+    socket: Arc<Conduit>,
     /// Given back at the end of the body.
     slot: Option<Slot>,
     buffer: BytesMut,
@@ -39,6 +38,8 @@ pub(super) struct Receiving {
     timer: Option<Pin<Box<Sleep>>>,
     /// The request's body, when the answer began before it had ended.
     sending: Option<StillSending>,
+    /// What came behind the body.
+    trailers: Option<FieldBlock>,
 }
 
 /// What is still to come.
@@ -52,7 +53,7 @@ enum Rest {
 impl Receiving {
     /// For an answer whose head was taken off the front of `buffer`.
     pub(super) fn new(
-        socket: Arc<Socket>,
+        socket: Arc<Conduit>,
         slot: Slot,
         buffer: BytesMut,
         framing: Framing,
@@ -75,6 +76,14 @@ impl Receiving {
             last_progress,
             timer: None,
             sending: None,
+            trailers: None,
+        }
+    }
+
+    /// Keeps what comes behind the body.
+    pub(super) fn keep_trailers(&mut self) {
+        if let Rest::Chunked(reader) = &mut self.rest {
+            **reader = ChunkReader::new(u64::MAX).keeping_trailers();
         }
     }
 
@@ -145,6 +154,7 @@ impl Receiving {
                 Ok(Chunk::Data(piece)) => Some(Ok(piece)),
                 Ok(Chunk::More) => None,
                 Ok(Chunk::End) => {
+                    self.trailers = reader.take_trailers();
                     self.end();
                     None
                 }
@@ -238,6 +248,12 @@ impl Source for Receiving {
             Rest::Nothing => Some(0),
             Rest::Chunked(_) | Rest::UntilClose => None,
         }
+    }
+
+    fn trailers(&mut self) -> Option<FieldBlock> {
+        let mut trailers = self.trailers.take()?;
+        trailers.retain(|name, _| may_trail(name));
+        Some(trailers).filter(|trailers| !trailers.as_bytes().is_empty())
     }
 }
 

@@ -8,12 +8,8 @@ use std::{
 use bytes::{Buf, Bytes};
 
 use crate::{
-    BodyError, buffers,
-    proxy::{
-        Errand, Upload,
-        headers::{HostName, push_forwarded},
-    },
-    stream::Socket,
+    BodyError, Upstream, buffers,
+    proxy::{Errand, Upload, conduit::Conduit, headers::push_forwarded},
 };
 
 /// A request that is being sent.
@@ -51,10 +47,10 @@ pub(super) enum SendError {
 }
 
 impl Sending {
-    pub(super) fn new(errand: &Errand<'_>) -> Self {
+    pub(super) fn new(errand: &Errand<'_>, upstream: &Upstream) -> Self {
         let upload = &errand.upload;
         let is_held = errand.head.expects_continue() && upload.is_stream();
-        let mut head = request_head(errand);
+        let mut head = request_head(errand, upstream);
         if let Some(handshake) = &errand.handshake {
             for part in [b"Connection: Upgrade\r\nUpgrade: ", handshake.protocol(), b"\r\n"] {
                 head.extend_from_slice(part);
@@ -116,7 +112,7 @@ impl Sending {
     /// Sends until all is sent; pending while the client or the upstream is waited for.
     pub(super) fn poll(
         &mut self,
-        socket: &Socket,
+        socket: &Conduit,
         upload: &mut Upload,
         context: &mut Context<'_>,
     ) -> Poll<Result<(), SendError>> {
@@ -129,6 +125,7 @@ impl Sending {
             while !self.is_flushed() {
                 ready!(self.poll_write(socket, context)).map_err(SendError::Io)?;
             }
+            ready!(socket.poll_flush(context)).map_err(SendError::Io)?;
             if is_waiting {
                 return Poll::Pending;
             }
@@ -182,7 +179,7 @@ impl Sending {
         self.before.get(self.sent..).unwrap_or_default()
     }
 
-    fn poll_write(&mut self, socket: &Socket, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, socket: &Conduit, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut count = if self.piece.is_empty() && self.after.is_empty() {
             ready!(socket.poll_write_some(context, self.rest()))?
         } else {
@@ -211,18 +208,21 @@ impl Drop for Sending {
 }
 
 /// The request line and the fields that go on, without framing and without the empty line.
-fn request_head(errand: &Errand<'_>) -> Vec<u8> {
+fn request_head(errand: &Errand<'_>, upstream: &Upstream) -> Vec<u8> {
     let mut head = buffers::writer();
     head.extend_from_slice(errand.head.method().as_bytes());
     head.push(b' ');
     head.extend_from_slice(errand.head.target());
     head.extend_from_slice(b" HTTP/1.1\r\n");
-    errand.onward().each(HostName::AsReceived, |name, value| {
+    let takes_trailers = errand.onward().each(errand.host_at(upstream), |name, value| {
         head.extend_from_slice(name);
         head.extend_from_slice(b": ");
         head.extend_from_slice(value);
         head.extend_from_slice(b"\r\n");
     });
     push_forwarded(&errand.client, &mut head);
+    if takes_trailers && errand.handshake.is_none() && errand.may_have_trailers() {
+        head.extend_from_slice(b"TE: trailers\r\nConnection: TE\r\n");
+    }
     head
 }

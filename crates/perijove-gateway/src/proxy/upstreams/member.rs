@@ -12,11 +12,13 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Upstream, UpstreamId, Upstreams};
+use super::{Upstream, UpstreamId, Upstreams, turns::Turns};
 use crate::clock;
 
 /// For how long an upstream that could not be reached is asked only if there is no other.
 const REST: Duration = Duration::from_millis(500);
+/// For how long one request may find out whether an upstream is there again.
+const TRIAL: Duration = Duration::from_secs(10);
 
 /// An upstream and its state, shared by the threads that use it.
 pub(crate) struct Member {
@@ -33,6 +35,12 @@ pub(crate) struct Member {
     is_open: AtomicBool,
     /// By [`clock::now`], until which it is asked last; 0 for one that was reached.
     rests_until: AtomicU64,
+    /// Whether a single request finds out just now whether it is there again.
+    is_tried: AtomicBool,
+    /// How often it could not be reached, or was lost before it had answered.
+    failures: AtomicU64,
+    /// Of one that takes turns with its equals.
+    turns: Option<Turns>,
     is_failed: AtomicBool,
     /// Cancelled when it was taken out, dead or alive.
     leaving: CancellationToken,
@@ -52,13 +60,23 @@ pub(crate) struct Member {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
     rests: bool,
+    /// How busy it is for its weight.
+    load: u64,
+    turn: u64,
     busy: usize,
 }
 
 impl Member {
-    pub(super) fn new(id: UpstreamId, upstream: Upstream, owner: Weak<Upstreams>) -> Self {
+    pub(super) fn new(
+        id: UpstreamId,
+        upstream: Upstream,
+        turns: Option<Turns>,
+        owner: Weak<Upstreams>,
+    ) -> Self {
         Self {
             id,
+            turns,
+            failures: AtomicU64::new(0),
             capacity: upstream.capacity.unwrap_or(usize::MAX),
             upstream,
             width: AtomicUsize::new(1),
@@ -68,6 +86,7 @@ impl Member {
             is_open: AtomicBool::new(true),
             is_failed: AtomicBool::new(false),
             rests_until: AtomicU64::new(0),
+            is_tried: AtomicBool::new(false),
             leaving: CancellationToken::new(),
             failed: CancellationToken::new(),
             dismissed: CancellationToken::new(),
@@ -109,7 +128,13 @@ impl Member {
     pub(super) fn rank(&self) -> Option<Rank> {
         let busy = self.busy();
         let has_room = busy < self.capacity && self.is_open.load(Ordering::SeqCst);
-        has_room.then(|| Rank { rests: self.rests(), busy })
+        has_room.then(|| {
+            let (load, turn) = match &self.turns {
+                None => (busy as u64, 0),
+                Some(turns) => (turns.load(busy), turns.next()),
+            };
+            Rank { rests: self.rests(), load, turn, busy }
+        })
     }
 
     /// Takes a place, if it is as busy as it was when it was ranked.
@@ -123,28 +148,85 @@ impl Member {
             return None;
         }
         self.served.fetch_add(1, Ordering::Relaxed);
+        if let Some(turns) = &self.turns {
+            turns.take();
+            self.try_again();
+        }
         Some(slot)
     }
 
     /// Notes that it could not be reached.
     pub(crate) fn rest(&self) {
-        self.rests_until.store(clock::now() + clock::milliseconds(REST), Ordering::Relaxed);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        match &self.turns {
+            None => self.rest_for(REST),
+            // What was sent before it was found out says nothing new.
+            Some(_) if self.rests() && !self.is_tried() => {}
+            Some(turns) => self.rest_for(turns.fail()),
+        }
         // Kept for whoever asks next, when nobody waits for it now.
         self.trouble.notify_one();
     }
 
-    /// Notes that it was reached.
+    fn rest_for(&self, time: Duration) {
+        self.is_tried.store(false, Ordering::Relaxed);
+        self.rests_until.store(clock::now() + clock::milliseconds(time), Ordering::Relaxed);
+    }
+
+    /// Has a single request find out whether one that has rested is there again: the others keep
+    /// away from it until it has answered, or for a while.
+    fn try_again(&self) {
+        if self.rests_until() != 0 && !self.rests() {
+            self.rest_for(TRIAL);
+            self.is_tried.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn is_tried(&self) -> bool {
+        self.is_tried.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a connection was made. One that takes turns must answer too before it counts as
+    /// well.
     pub(crate) fn wake(&self) {
-        if self.rests_until() != 0 {
+        if self.turns.is_none() && self.rests_until() != 0 {
             self.rests_until.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// Notes that it has begun an answer.
+    pub(crate) fn answered(&self) {
+        if let Some(turns) = &self.turns
+            && self.rests_until() != 0
+        {
+            turns.answer();
+            self.rests_until.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that it ended a new connection without an answer. What we run ourselves is watched by
+    /// whoever runs it.
+    pub(crate) fn lose(&self) {
+        if self.turns.is_some() {
+            self.rest();
+        }
+    }
+
+    /// Whether a request that it lost may go to an equal of its.
+    pub(crate) fn has_equals(&self) -> bool {
+        self.turns.is_some() && self.owner().is_some_and(|set| set.count() > 1)
+    }
+
+    /// How often it could not be reached, or was lost before it had answered.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
     }
 
     fn rests_until(&self) -> u64 {
         self.rests_until.load(Ordering::Relaxed)
     }
 
-    fn rests(&self) -> bool {
+    pub(super) fn rests(&self) -> bool {
         match self.rests_until() {
             0 => false,
             until => clock::now() < until,
