@@ -19,6 +19,7 @@ mod site;
 mod text;
 mod tls;
 mod units;
+mod upstream;
 mod words;
 
 pub use access::{Allow, Auth, AuthKind};
@@ -32,6 +33,7 @@ pub(crate) use plan::Plan;
 pub use site::{Driver, Interface, Rollout, Site};
 pub use tls::{CertificatePair, ClientVerify, Tls};
 pub use units::{Period, Size};
+pub use upstream::{Addresses, UpstreamTls};
 pub use words::Words;
 
 use entry::Entry;

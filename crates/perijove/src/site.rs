@@ -16,8 +16,7 @@ use std::{
 };
 
 use perijove_gateway::{
-    AccessLog, Gateway, Listeners, Meter, Routes, Secret, Service, Tls, Tracer, UpstreamId,
-    Upstreams,
+    AccessLog, Gateway, Listeners, Meter, Routes, Secret, Service, Tls, Tracer, Upstreams,
 };
 use perijove_hub::{Hub, StateLock};
 use perijove_process::ProcessIdentity;
@@ -55,6 +54,7 @@ mod application;
 mod broken;
 mod descriptors;
 mod edge;
+mod elsewhere;
 pub(crate) mod ending;
 mod failing;
 mod finish;
@@ -73,6 +73,7 @@ mod wishes;
 
 use application::Applications;
 use edge::{Roads, Sockets};
+use elsewhere::Elsewhere;
 use services::Services;
 use status::Board;
 use upgrade::{End, tell_upgraded};
@@ -205,8 +206,8 @@ struct Site {
     placed: Vec<(Option<String>, String)>,
     /// Of the site's own requests, if they are sent anywhere.
     upstreams: Arc<Upstreams>,
-    /// The site that runs elsewhere.
-    elsewhere: Option<UpstreamId>,
+    /// What runs elsewhere.
+    elsewhere: Elsewhere,
     applications: Applications,
     services: Services,
     hub: Option<Arc<Hub>>,
@@ -288,7 +289,8 @@ impl Site {
             Front::open(&plan, &mut sockets, tracker, &stop)?;
         accounts::let_in(&plan)?;
         redirect::fill(&roads.redirecting, &gateway.addresses());
-        let (upstreams, elsewhere) = routes::upstreams(&plan);
+        let upstreams = Upstreams::new(application::settings(&plan));
+        let elsewhere = Elsewhere::new(&plan, &upstreams);
         let used = routes::used(&plan.site, &upstreams);
         metrics::name_notebooks(&plan, &roads.site, meter.as_deref());
         let watched = watching::follow(&plan, &intents, tracker, &stop);
@@ -298,7 +300,6 @@ impl Site {
         let hub = open_hub(&source, &plan, &roads.site, used.cloned(), taking).await?;
         let hall = Arc::new(Hall::new(hub.as_ref().map(|hub| hub.service())));
         let board = Arc::new(Board::new(&plan, Some(upstreams.clone())));
-        board.watch(&applications, &services);
         let mut site = Self {
             notify: Notify::of(&source.environment),
             source,
@@ -326,6 +327,7 @@ impl Site {
             tracker: tracker.clone(),
             lock: Some(lock),
         };
+        site.watch();
         site.answer_those_who_run_it(secret, intents);
         site.place(trouble.as_ref());
         site.run_beside();
@@ -352,15 +354,26 @@ impl Site {
 
     /// Puts the routes in place, or what is shown instead.
     fn place(&mut self, trouble: Option<&Refusal>) {
-        let Self { plan, upstreams, applications, services, meter, .. } = self;
+        let Self { plan, upstreams, meter, .. } = &*self;
         self.roads.site.serve_only(plan.site.hosts.as_deref());
-        let running = (&*applications, &*services);
         let of_site = routes::used(&plan.site, upstreams);
-        let all = routes::all(plan, of_site, running, meter.as_deref());
+        let all = routes::all(plan, of_site, self.behind(), meter.as_deref());
         self.placed = routes::place(&self.roads.site, all);
         if let Some(refusal) = trouble {
             self.show(refusal);
         }
+    }
+
+    /// What stands behind the routes.
+    fn behind(&self) -> routes::Behind<'_> {
+        let Self { applications, services, elsewhere, .. } = self;
+        routes::Behind { applications, services, elsewhere }
+    }
+
+    /// Has the status tell of what runs now.
+    fn watch(&self) {
+        self.board.watch(&self.applications, &self.services);
+        self.board.watch_elsewhere(self.elsewhere.all(&self.upstreams));
     }
 
     /// Starts what runs beside the requests.

@@ -76,6 +76,8 @@ fn for_people(status: &Value) -> String {
     lines.extend(status.pointer("/reloads/last-failure").and_then(failed_reload));
     let applications = status.get("applications").and_then(Value::as_array);
     lines.extend(applications.into_iter().flatten().map(application_for_people));
+    let upstreams = status.get("upstreams").and_then(Value::as_array);
+    lines.extend(upstreams.filter(|all| !all.is_empty()).map(|all| upstreams_for_people(all)));
     let services = status.get("services").and_then(Value::as_array);
     lines.extend(
         services.filter(|services| !services.is_empty()).map(|all| services_for_people(all)),
@@ -135,6 +137,13 @@ fn application_for_people(application: &Value) -> String {
         cell(application, "generation"),
         table.trim_end()
     )
+}
+
+fn upstreams_for_people(upstreams: &[Value]) -> String {
+    let keys = ["address", "path", "phase", "under-way", "requests", "failures"];
+    let heading = ["UPSTREAM", "PATH", "PHASE", "NOW", "REQUESTS", "FAILURES"];
+    let rows: Vec<_> = upstreams.iter().map(|one| keys.map(|key| cell(one, key))).collect();
+    format!("\n{}", table::lay_out(heading, &rows).trim_end())
 }
 
 fn services_for_people(services: &[Value]) -> String {
@@ -201,6 +210,8 @@ mod tests {
                       "last-failure": "ended by itself" },
                 ],
             }],
+            "upstreams": [{ "address": "https://app.internal:443", "path": "/api/",
+                            "phase": "resting", "under-way": 0, "requests": 12, "failures": 2 }],
             "services": [{ "name": "chat", "phase": "serving", "pid": 9, "since": 0,
                            "under-way": 2, "restarts": 1, "last-failure": "ended\u{1b}[1m" }],
         });

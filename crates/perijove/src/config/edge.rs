@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{CacheRule, Driver, Interface, Period, Size, Words};
+use super::{Addresses, CacheRule, Driver, Interface, Period, Size, UpstreamTls, Words};
 
 /// Limits of what clients may do.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
@@ -103,8 +103,21 @@ pub struct Route {
     pub health: Option<String>,
     /// A service instead, by its name: it must have a socket.
     pub service: Option<String>,
-    /// A program elsewhere instead: `"http://127.0.0.1:3000"` or `"unix:/run/other.sock"`.
-    pub upstream: Option<String>,
+    /// A program elsewhere instead: `"http://127.0.0.1:3000"`, `"https://app.example"` or
+    /// `"unix:/run/other.sock"`; or a list of equal ones, of which that with the fewest requests
+    /// under way is asked, else each in turn. `" weight=3"` behind an address gives it three times
+    /// as many.
+    pub upstream: Option<Addresses>,
+    /// What the path begins with there, in place of `path`: `"/"` takes `path` off. Without it the
+    /// path is passed on as it came. It may stand in the addresses too
+    /// (`"http://127.0.0.1:3000/base/"`).
+    pub upstream_path: Option<String>,
+    /// TLS to it, where it is reached by `https://`.
+    pub upstream_tls: Option<UpstreamTls>,
+    /// What it is told in `Host`: `client`, what the client named (which stands in
+    /// `X-Forwarded-Host` in any case); `upstream`, the host of its own address; or a name.
+    /// Without it `client`.
+    pub upstream_host: Option<String>,
     /// Files instead: what lies below this folder.
     pub folder: Option<PathBuf>,
     /// One file instead, at this path alone.

@@ -19,6 +19,7 @@ mod access;
 mod account;
 mod application;
 mod edge;
+mod elsewhere;
 mod environment;
 mod files;
 mod finish;
@@ -32,7 +33,8 @@ mod traces;
 
 pub(crate) use access::{AccessPlan, Admission, AllowPlan, AuthPlan, covers};
 pub(crate) use application::Application;
-pub(crate) use edge::{RoutePlan, RouteTarget, UpstreamAt};
+pub(crate) use edge::{RoutePlan, RouteTarget};
+pub(crate) use elsewhere::{ElsewherePlan, HostPlan, MemberPlan, UpstreamAt};
 pub(crate) use files::StaticPlan;
 pub(crate) use finish::FinishPlan;
 pub(crate) use life::Life;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Allow, Auth, Period, Size, Static, Words};
+use super::{Addresses, Allow, Auth, Period, Size, Static, UpstreamTls, Words};
 
 /// The site: a Python application run here, or one in any language that runs elsewhere.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,9 +46,17 @@ pub struct Site {
     pub concurrency: usize,
     /// Bytes of a message that a websocket of an ASGI application takes; a longer one closes it.
     pub websocket_message: Size,
-    /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"` or
-    /// `"unix:/run/site.sock"`.
-    pub upstream: Option<String>,
+    /// Instead of an application: where the site runs, such as `"http://127.0.0.1:9000"`,
+    /// `"https://app.example"` or `"unix:/run/site.sock"`; or a list of such places, as for a route.
+    pub upstream: Option<Addresses>,
+    /// What paths begin with there, where that is not `/`.
+    pub upstream_path: Option<String>,
+    /// TLS to it, where it is reached by `https://`.
+    pub upstream_tls: Option<UpstreamTls>,
+    /// What it is told in `Host`: `client`, what the client named (which stands in
+    /// `X-Forwarded-Host` in any case); `upstream`, the host of its own address; or a name.
+    /// Without it `client`.
+    pub upstream_host: Option<String>,
     /// A path that answers 2xx when a worker is well: a new worker takes requests from then on, and
     /// a new version that does not answer does not replace the old one.
     pub health: Option<String>,
@@ -165,6 +173,9 @@ impl Default for Site {
             concurrency: 1000,
             websocket_message: Size(16 << 20),
             upstream: None,
+            upstream_path: None,
+            upstream_tls: None,
+            upstream_host: None,
             health: None,
             files: None,
             hosts: None,

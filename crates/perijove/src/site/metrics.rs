@@ -80,6 +80,7 @@ impl Sources {
         connections(&mut page, &totals);
         self.queues(&mut page);
         applications(&mut page, &status);
+        elsewhere(&mut page, &status);
         reloads(&mut page, &status);
         self.notebooks(&mut page).await;
         let help = "When a TLS certificate ends, in seconds since the Unix epoch.";
@@ -248,6 +249,27 @@ fn applications(page: &mut Page, status: &Value) {
             page.sample(&[("application", &place), ("reason", reason)], count);
         }
     }
+}
+
+fn elsewhere(page: &mut Page, status: &Value) {
+    let mut each = |name: &str, kind: Type, help: &str, value: fn(&Value) -> u64| {
+        page.family(name, kind, help);
+        for one in list(status, "upstreams") {
+            let labels = [("route", text(one, "path")), ("upstream", text(one, "address"))];
+            page.sample(&labels, value(one));
+        }
+    };
+    let help = "Requests that a program elsewhere was given.";
+    each("perijove_upstream_requests_total", Type::Counter, help, |one| number(one, "requests"));
+    let help = "Requests that a program elsewhere has now.";
+    each("perijove_upstream_under_way", Type::Gauge, help, |one| number(one, "under-way"));
+    let help =
+        "How often a program elsewhere could not be reached, or was lost before it answered.";
+    each("perijove_upstream_failures_total", Type::Counter, help, |one| number(one, "failures"));
+    let help = "Whether a program elsewhere is in use: 0 while it is left alone after a failure.";
+    each("perijove_upstream_up", Type::Gauge, help, |one| {
+        u64::from(text(one, "phase") != "resting")
+    });
 }
 
 fn reloads(page: &mut Page, status: &Value) {

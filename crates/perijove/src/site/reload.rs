@@ -10,10 +10,7 @@ use perijove_gateway::Tls;
 
 use super::{Site, application, broken, routes, watching::Baseline};
 use crate::{
-    config::{
-        Plan,
-        plan::{SiteTarget, UpstreamAt},
-    },
+    config::Plan,
     control::reload::{Asked, Refusal},
     logging,
 };
@@ -72,7 +69,7 @@ impl Site {
     }
 
     fn take_over(&mut self, plan: Plan, listening: Option<Listening>) {
-        self.move_upstream(&plan);
+        self.elsewhere.follow(&self.plan, &plan, &self.upstreams);
         self.upstreams.change(application::settings(&plan));
         for running in &self.applications.all {
             running.upstreams.change(application::settings(&plan));
@@ -80,8 +77,7 @@ impl Site {
         let before = std::mem::take(&mut self.placed);
         let meter = self.meter.as_deref();
         let of_site = routes::used(&plan.site, &self.upstreams);
-        let running = (&self.applications, &self.services);
-        let routes = routes::all(&plan, of_site, running, meter);
+        let routes = routes::all(&plan, of_site, self.behind(), meter);
         self.roads.site.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.roads.site, routes);
         for (host, path) in before.iter().filter(|old| !self.placed.contains(old)) {
@@ -98,27 +94,8 @@ impl Site {
             self.renew_pid_file();
         }
         self.applications.retire(&self.plan);
-        self.board.watch(&self.applications, &self.services);
+        self.watch();
         self.board.renew(&self.plan);
-    }
-
-    /// A site elsewhere that has come, moved or gone.
-    fn move_upstream(&mut self, plan: &Plan) {
-        let (before, now) = (upstream(&self.plan), upstream(plan));
-        if before == now {
-            return;
-        }
-        let new = now.map(|now| self.upstreams.add(routes::elsewhere(now)));
-        if let Some(old) = std::mem::replace(&mut self.elsewhere, new) {
-            self.upstreams.remove(old);
-        }
-    }
-}
-
-fn upstream(plan: &Plan) -> Option<&UpstreamAt> {
-    match &plan.site.target {
-        SiteTarget::Upstream(address) => Some(address),
-        SiteTarget::Application(_) | SiteTarget::Nothing => None,
     }
 }
 

@@ -2,20 +2,18 @@
 
 use std::{slice, sync::Arc};
 
-use perijove_gateway::{
-    FileMemory, Files, Limits, Meter, Moved, Protocol, Route, Routes, Target, Upstream,
-    UpstreamAddress, UpstreamId, UpstreamSettings, Upstreams,
-};
+use perijove_gateway::{FileMemory, Files, Limits, Meter, Moved, Route, Routes, Target, Upstreams};
 
 use super::{
-    application::{self, Applications, Place},
+    application::{Applications, Place},
+    elsewhere::{self, Elsewhere},
     finish,
     rules::Rules,
     services::Services,
 };
 use crate::config::{
     Plan,
-    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, UpstreamAt, covers},
+    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, covers},
 };
 
 /// Bytes of small files that are kept in memory.
@@ -24,15 +22,12 @@ const FILE_MEMORY: usize = 64 << 20;
 /// A host (or every one), a path, and what is there.
 pub(super) type Placed = (Option<String>, String, Route);
 
-/// What a site's requests are sent to, and which of it is a site that runs elsewhere. Whoever runs
-/// the application adds its workers.
-pub(super) fn upstreams(plan: &Plan) -> (Arc<Upstreams>, Option<UpstreamId>) {
-    let upstreams = Upstreams::new(application::settings(plan));
-    let elsewhere = match &plan.site.target {
-        SiteTarget::Upstream(address) => Some(upstreams.add(elsewhere(address))),
-        SiteTarget::Application(_) | SiteTarget::Nothing => None,
-    };
-    (upstreams, elsewhere)
+/// What stands behind routes.
+#[derive(Clone, Copy)]
+pub(super) struct Behind<'a> {
+    pub(super) applications: &'a Applications,
+    pub(super) services: &'a Services,
+    pub(super) elsewhere: &'a Elsewhere,
 }
 
 /// What a site's requests are sent to; none when it is files alone.
@@ -56,12 +51,12 @@ pub(super) fn place(routes: &Routes, placed: Vec<Placed>) -> Vec<(Option<String>
 pub(super) fn all(
     plan: &Plan,
     upstreams: Option<&Arc<Upstreams>>,
-    (applications, services): (&Applications, &Services),
+    behind: Behind<'_>,
     meter: Option<&Meter>,
 ) -> Vec<Placed> {
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
-    let rules = Rules::new(plan, applications);
+    let rules = Rules::new(plan, behind.applications);
     let mut placed = site(plan, upstreams, &memory);
     let finish = finish::of_site(&plan.site, &memory);
     for (_, path, route) in &mut placed {
@@ -69,7 +64,7 @@ pub(super) fn all(
         route.finish.clone_from(&finish);
     }
     placed.extend(plan.routes.iter().filter_map(|written| {
-        let mut placed = further(written, (applications, services), &memory)?;
+        let mut placed = further(written, behind, &memory)?;
         rules.of_path(written, &mut placed.2);
         placed.2.finish = finish::of_plan(&written.finish, None);
         Some(placed)
@@ -84,15 +79,6 @@ pub(super) fn all(
     placed
 }
 
-pub(super) fn elsewhere(address: &UpstreamAt) -> Upstream {
-    let address = match address {
-        UpstreamAt::Tcp(address) => UpstreamAddress::Tcp(address.clone()),
-        UpstreamAt::Unix(path) => UpstreamAddress::Unix(path.clone()),
-    };
-    let protocol = Protocol::Http1;
-    Upstream { address, protocol, capacity: None, account: None, is_replaced: false }
-}
-
 fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) -> Vec<Placed> {
     let site = &plan.site;
     let limits =
@@ -104,7 +90,11 @@ fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) ->
             (Some(upstreams), _) => Target::Proxy { files, upstreams: upstreams.clone() },
             (None, first) => Target::Files(first?.clone()),
         };
-        Some(Route { limits: limits.clone(), ..Route::new(target) })
+        let mut route = Route { limits: limits.clone(), ..Route::new(target) };
+        if let SiteTarget::Upstream(plan) = &site.target {
+            elsewhere::tell(&mut route, plan, "/");
+        }
+        Some(route)
     };
     // Each path once; several folders at one path are asked in their order.
     let mut paths: Vec<&str> = vec!["/"];
@@ -124,34 +114,25 @@ fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) ->
 }
 
 /// None when its application does not run: it is started before its route is placed.
-fn further(
-    plan: &RoutePlan,
-    (applications, services): (&Applications, &Services),
-    memory: &FileMemory,
-) -> Option<Placed> {
+fn further(plan: &RoutePlan, behind: Behind<'_>, memory: &FileMemory) -> Option<Placed> {
+    let place = || Place { host: plan.host.clone(), path: plan.path.clone() };
+    let sent_to = |upstreams| Target::Proxy { files: Arc::new([]), upstreams };
     let target = match &plan.target {
         RouteTarget::Application(_) => {
-            let place = Place { host: plan.host.clone(), path: plan.path.clone() };
-            let upstreams = Arc::clone(&applications.at(&place)?.upstreams);
-            Target::Proxy { files: Arc::new([]), upstreams }
+            sent_to(Arc::clone(&behind.applications.at(&place())?.upstreams))
         }
-        RouteTarget::Service(name) => {
-            let upstreams = services.upstreams(name)?;
-            Target::Proxy { files: Arc::new([]), upstreams }
-        }
+        RouteTarget::Service(name) => sent_to(behind.services.upstreams(name)?),
+        RouteTarget::Upstream(_) => sent_to(Arc::clone(behind.elsewhere.at(&place())?)),
         RouteTarget::Files(files) => Target::Files(Arc::new(files.open(memory))),
         RouteTarget::Redirect { status, to } => {
             Target::Moved(Arc::new(Moved::new(*status, &plan.path, to)))
         }
-        RouteTarget::Upstream(address) => {
-            let settings =
-                UpstreamSettings { connect_time: plan.connect_time, ..UpstreamSettings::default() };
-            let upstreams = Upstreams::new(settings);
-            upstreams.add(elsewhere(address));
-            Target::Proxy { files: Arc::new([]), upstreams }
-        }
     };
     let limits =
         Limits { body: plan.body_limit, response_time: plan.response_time, ..Limits::default() };
-    Some((plan.host.clone(), plan.path.clone(), Route { limits, ..Route::new(target) }))
+    let mut route = Route { limits, ..Route::new(target) };
+    if let RouteTarget::Upstream(program) = &plan.target {
+        elsewhere::tell(&mut route, program, &plan.path);
+    }
+    Some((plan.host.clone(), plan.path.clone(), route))
 }

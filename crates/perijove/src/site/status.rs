@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     application::{Applications, Running},
+    elsewhere,
     services::{self, Services},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub(super) struct Board {
     applications: Mutex<Vec<Running>>,
     /// The same.
     services: Mutex<Vec<services::Running>>,
+    /// Programs elsewhere, by where they are; the same.
+    elsewhere: Mutex<Vec<(String, Arc<Upstreams>)>>,
     /// Facts of the plan in use; changed by a reload, held for moments.
     facts: Mutex<Value>,
     reloads: Mutex<Reloads>,
@@ -72,6 +75,7 @@ impl Board {
             addresses: Mutex::default(),
             applications: Mutex::default(),
             services: Mutex::default(),
+            elsewhere: Mutex::default(),
             facts: Mutex::new(facts(plan)),
             reloads: Mutex::default(),
         }
@@ -141,6 +145,15 @@ impl Board {
         *self.services() = services.all();
     }
 
+    pub(super) fn watch_elsewhere(&self, all: Vec<(String, Arc<Upstreams>)>) {
+        *self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner) = all;
+    }
+
+    /// Programs elsewhere, by where they are.
+    fn elsewhere(&self) -> Vec<(String, Arc<Upstreams>)> {
+        self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn services(&self) -> MutexGuard<'_, Vec<services::Running>> {
         self.services.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -174,6 +187,7 @@ impl Board {
             "waiting": waiting,
             "application": of_site.map(|running| running.app.status()),
             "applications": running.iter().map(of_application).collect::<Vec<_>>(),
+            "upstreams": self.elsewhere().iter().flat_map(elsewhere::status).collect::<Vec<_>>(),
             "services": self.services().iter().map(services::Running::tell).collect::<Vec<_>>(),
         });
         if let (Value::Object(told), Value::Object(more)) = (&mut told, more) {

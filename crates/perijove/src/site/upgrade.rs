@@ -206,7 +206,7 @@ impl Site {
         }
         tracing::info!(process = old.pid, version, "took over");
         self.services.begin_only_ones(&self.source, &self.plan);
-        self.board.watch(&self.applications, &self.services);
+        self.watch();
         self.before = Some(old);
     }
 

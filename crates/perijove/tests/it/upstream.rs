@@ -1,11 +1,17 @@
 //! A site that runs elsewhere, in any language, without any Python here.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, UnixListener},
+    task::{JoinHandle, JoinSet},
 };
 
-use crate::site::Plan;
+use crate::site::{Connection, PATIENCE, Plan, Site, until};
 
 /// Answers every request with its own name and the request's first line.
 async fn elsewhere(name: &'static str) -> String {
@@ -80,4 +86,143 @@ async fn a_site_that_moves_is_followed() {
     std::fs::write(&file, text.replace(&first, &second)).unwrap();
     site.tell(&["reload"]);
     site.get("/").await.shows("second");
+}
+
+/// A program elsewhere that can be killed with all its connections.
+struct Program {
+    address: String,
+    running: JoinHandle<()>,
+}
+
+impl Program {
+    async fn start(address: &str, name: &'static str) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let running = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.spawn(answer(stream, name));
+            }
+        });
+        Self { address, running }
+    }
+
+    async fn kill(self) -> String {
+        self.running.abort();
+        assert!(self.running.await.is_err());
+        self.address
+    }
+}
+
+/// Asks again and again until it is told to stop; how many were answered by whom.
+async fn load(address: String, stop: Arc<AtomicBool>, answers: Arc<[AtomicUsize; 2]>) {
+    let mut connection = Connection::to(&address).await;
+    while !stop.load(Ordering::Relaxed) {
+        let answer = connection.ask("GET", "/api/x", b"").await;
+        let who = usize::from(answer.is(200).text().starts_with("second"));
+        answers[who].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test]
+async fn one_of_several_may_be_killed_under_load() {
+    let first = Program::start("127.0.0.1:0", "first").await;
+    let second = Program::start("127.0.0.1:0", "second").await;
+    let site = Plan::new()
+        .set(&format!(
+            "route = [{{ path = '/api/', upstream = ['http://{}', 'http://{}'] }}]",
+            first.address, second.address
+        ))
+        .set("metrics.listen = '127.0.0.1:0'")
+        .start()
+        .await;
+    let (stop, answers) =
+        (Arc::new(AtomicBool::new(false)), Arc::new([0, 0].map(AtomicUsize::new)));
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        clients.spawn(load(site.address().to_owned(), stop.clone(), answers.clone()));
+    }
+    let counted = |who: usize| answers[who].load(Ordering::Relaxed);
+    until("both are asked", || counted(0) > 100 && counted(1) > 100).await;
+    let address = second.kill().await;
+    let before = counted(0);
+    until("the other is asked", || counted(0) > before + 200).await;
+    until_phases(&site, ["in use", "resting"]).await;
+    let again = Program::start(&address, "second").await;
+    let before = counted(1);
+    until("it is asked again", || counted(1) > before + 100).await;
+    stop.store(true, Ordering::Relaxed);
+    // Whoever was not answered with 200 has failed.
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+    until_phases(&site, ["in use", "in use"]).await;
+    let told = site.tell(&["status"]);
+    assert!(told.contains(&format!("http://{address}")), "{told}");
+    drop(again);
+}
+
+/// Waits until the status tells this of both programs, while they go on.
+async fn until_phases(site: &Site, expected: [&str; 2]) {
+    let waiting = async {
+        loop {
+            let told = site.begin_command(&["status", "--json"]).await.unwrap();
+            let status: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+            let phase = |at: usize| status["upstreams"][at]["phase"].as_str().unwrap().to_owned();
+            if [phase(0), phase(1)] == expected {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap();
+}
+
+/// Answers with the head of each request, and leads elsewhere.
+async fn mirror() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(&mut stream).lines();
+                let mut head = Vec::new();
+                while let Ok(Some(line)) = lines.next_line().await
+                    && !line.is_empty()
+                {
+                    head.push(line);
+                }
+                let body = head.join("\n");
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nLocation: /login\r\n\r\n{body}",
+                    body.len()
+                );
+                drop(stream.write_all(answer.as_bytes()).await);
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_program_may_lie_elsewhere_than_it_thinks() {
+    let address = mirror().await;
+    let site = Plan::new()
+        .set(&format!(
+            "route = [\
+             {{ path = '/bare/', upstream = 'http://{address}', upstream-path = '/' }}, \
+             {{ path = '/moved', upstream = 'http://{address}/base/', upstream-host = 'upstream' }}, \
+             {{ path = '/named/', upstream = 'http://{address}', upstream-host = 'app.internal' }}]"
+        ))
+        .start()
+        .await;
+    let answer = site.get("/bare/x%2Fy?z").await;
+    answer.shows("GET /x%2Fy?z HTTP/1.1").shows("X-Forwarded-Prefix: /bare");
+    answer.shows(&format!("Host: {}", site.address()));
+    assert_eq!(answer.field("location"), Some("/bare/login"));
+    let answer = site.get("/moved/x").await;
+    answer.shows("GET /base/x HTTP/1.1").shows(&format!("Host: {address}\n"));
+    answer.shows(&format!("X-Forwarded-Host: {}", site.address()));
+    assert_eq!(answer.field("location"), Some("/login"));
+    let answer = site.get("/named/x").await;
+    answer.shows("GET /named/x HTTP/1.1").shows("Host: app.internal");
 }

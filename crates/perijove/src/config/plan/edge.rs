@@ -1,15 +1,12 @@
 //! What the edge is to do: limits, trusted peers, certificates, routes to programs elsewhere.
 
-use std::{
-    net::IpAddr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use super::{
     Application, Check,
     access::{self, Admission},
     application::{Described, Found},
+    elsewhere::{self, ElsewherePlan, Written},
     files::{self, StaticPlan},
     finish::{self, FinishPlan},
 };
@@ -37,58 +34,12 @@ pub(crate) enum RouteTarget {
     Application(Box<Application>),
     /// One of the services, by its name.
     Service(String),
-    Upstream(UpstreamAt),
+    Upstream(ElsewherePlan),
     Files(Box<StaticPlan>),
     Redirect {
         status: u16,
         to: String,
     },
-}
-
-/// Where a program elsewhere listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum UpstreamAt {
-    /// Host and port.
-    Tcp(String),
-    Unix(PathBuf),
-}
-
-impl std::fmt::Display for UpstreamAt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => write!(f, "http://{address}"),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// Reads the address of a program elsewhere. The error is what is wrong and a hint.
-pub(super) fn upstream_at(text: &str, base: &Path) -> Result<UpstreamAt, (String, &'static str)> {
-    const HINT: &str = "write \"http://127.0.0.1:9000\" or \"unix:/run/site.sock\"";
-    if let Some(path) = text.strip_prefix("unix:") {
-        return Ok(UpstreamAt::Unix(base.join(path)));
-    }
-    if text.starts_with("https://") {
-        let hint = "speak plain HTTP to it, over the loopback or a Unix socket";
-        return Err((
-            format!("{text:?}: upstreams by HTTPS are not available in this version"),
-            hint,
-        ));
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err((format!("{text:?} is no address of a program"), HINT));
-    };
-    let authority = rest.strip_suffix('/').unwrap_or(rest);
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, port),
-        _ => (authority, "80"),
-    };
-    let is_bare = |c: char| c.is_ascii_alphanumeric() || "-._[]:".contains(c);
-    if host.is_empty() || !host.chars().all(is_bare) || port.parse::<u16>().map_or(true, |p| p == 0)
-    {
-        return Err((format!("{text:?} is no address of a program"), HINT));
-    }
-    Ok(UpstreamAt::Tcp(format!("{host}:{port}")))
 }
 
 pub(super) fn limits(limits: &Limits, check: &mut Check<'_>) -> Limits {
@@ -185,13 +136,17 @@ fn target(
     }
     match (&route.app, &route.upstream, has_files, &route.redirect) {
         (Some(_), None, false, None) => application(at, route, config, check),
-        (None, Some(upstream), false, None) => match upstream_at(upstream, &base) {
-            Ok(address) => Some(RouteTarget::Upstream(address)),
-            Err((what, hint)) => {
-                check.wrong(&format!("{key}.upstream"), what, hint);
-                None
-            }
-        },
+        (None, Some(upstream), false, None) => {
+            let written = Written {
+                table: &key,
+                base: &base,
+                upstream,
+                tls: route.upstream_tls.as_ref(),
+                host: route.upstream_host.as_deref(),
+                path: route.upstream_path.as_deref(),
+            };
+            elsewhere::decide(&written, check).map(RouteTarget::Upstream)
+        }
         (None, None, true, None) => {
             let files = files::of_route(at, (route, path), &config.site, check)?;
             Some(RouteTarget::Files(Box::new(files)))
@@ -251,27 +206,7 @@ fn application(
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use super::{network, upstream_at};
-
-    #[test]
-    fn upstreams_are_read() {
-        let check = |text: &str, expected: Option<&str>| {
-            let read = upstream_at(text, Path::new("/site")).ok().map(|at| at.to_string());
-            assert_eq!(read.as_deref(), expected, "{text}");
-        };
-        check("http://127.0.0.1:9000", Some("http://127.0.0.1:9000"));
-        check("http://site.example/", Some("http://site.example:80"));
-        check("http://[::1]:90", Some("http://[::1]:90"));
-        check("http://[::1]", Some("http://[::1]:80"));
-        check("unix:site.sock", Some("unix:/site/site.sock"));
-        check("https://site.example", None);
-        check("site.example:80", None);
-        check("http://site/with/path", None);
-        check("http://site:0", None);
-        check("http://", None);
-    }
+    use super::network;
 
     #[test]
     fn networks_are_read() {

@@ -14,7 +14,8 @@ use super::{
     Application, Check,
     account::account,
     application::{Described, Found},
-    edge::{self, UpstreamAt, upstream_at},
+    edge,
+    elsewhere::{self, ElsewherePlan, Written},
     environment,
     files::{self, StaticPlan},
     finish::{self, FinishPlan},
@@ -55,7 +56,7 @@ pub(crate) struct SitePlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum SiteTarget {
     Application(Box<Application>),
-    Upstream(UpstreamAt),
+    Upstream(ElsewherePlan),
     /// Files alone.
     Nothing,
 }
@@ -119,13 +120,15 @@ fn target(site: &Site, root: &Path, check: &mut Check<'_>) -> Option<SiteTarget>
             let what = "there is `site.app` too";
             check.wrong("site.upstream", what, "a site is run here or elsewhere: take one out");
         }
-        return match upstream_at(upstream, root) {
-            Ok(address) => Some(SiteTarget::Upstream(address)),
-            Err((what, hint)) => {
-                check.wrong("site.upstream", what, hint);
-                None
-            }
+        let written = Written {
+            table: "site",
+            base: root,
+            upstream,
+            tls: site.upstream_tls.as_ref(),
+            host: site.upstream_host.as_deref(),
+            path: site.upstream_path.as_deref(),
         };
+        return elsewhere::decide(&written, check).map(SiteTarget::Upstream);
     }
     Some(match Described::of_site(site).decide(root, check)? {
         Found::Application(application) => SiteTarget::Application(application),

@@ -54,6 +54,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("crates/perijove/src/config/operations.rs", ""),
     ("crates/perijove/src/config/site.rs", ""),
     ("crates/perijove/src/config/tls.rs", ""),
+    ("crates/perijove/src/config/upstream.rs", ""),
     ("crates/perijove-hub/src/config.rs", "perijove_hub::"),
 ];
 
@@ -138,7 +139,7 @@ impl Sources {
             "bool" => Kind::Truth,
             "Period" | "Lapse" => Kind::Time,
             "Size" => Kind::Size,
-            "Words" => Kind::Words,
+            "Words" | "Addresses" => Kind::Words,
             "BTreeMap" => Kind::Pairs,
             "Option" => return self.kind(argument(wanted)?),
             "Vec" => match self.structs.get(&type_name(argument(wanted)?)) {
