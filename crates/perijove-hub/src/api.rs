@@ -11,6 +11,7 @@ use crate::{
     context::LaunchRequest,
     core::Core,
     launch::{LaunchError, launch, said},
+    notebook::{Name, Notebook},
     phase::Phase,
     server::View,
     user::User,
@@ -59,36 +60,35 @@ impl Api {
         }
         let all = self.core.all();
         let running = all.iter().filter(|(_, view)| view.phase != Phase::Absent);
-        let entries: Vec<Value> = running.map(|(user, view)| entry(user, view)).collect();
+        let entries: Vec<Value> = running.map(|(notebook, view)| entry(notebook, view)).collect();
         Ok(answer(200, &Value::from(entries)))
     }
 
     async fn one(&self, method: &str, path: &str, body: &[u8]) -> Result<Response, Problem> {
         let (segment, name) = path.split_once('/').unwrap_or((path, ""));
         let user = User::from_segment(segment.as_bytes()).map_err(LaunchError::Name)?;
-        if !name.is_empty() {
-            return Err(LaunchError::Named.into());
-        }
+        let name = Name::new(name).map_err(LaunchError::NotebookName)?;
+        let notebook = Notebook::new(user, name);
         match method {
-            "GET" => self.show(&user),
-            "POST" => self.launch(&user, body).await,
-            "DELETE" => self.stop(&user).await,
+            "GET" => self.show(&notebook),
+            "POST" => self.launch(&notebook, body).await,
+            "DELETE" => self.stop(&notebook).await,
             _ => Err(wrong_method()),
         }
     }
 
-    fn show(&self, user: &User) -> Result<Response, Problem> {
-        let server = self.core.server(user).ok_or_else(|| unknown(user))?;
+    fn show(&self, notebook: &Notebook) -> Result<Response, Problem> {
+        let server = self.core.server(notebook).ok_or_else(|| unknown(notebook))?;
         let view = server.view();
         if view.hash.is_none() {
-            return Err(unknown(user));
+            return Err(unknown(notebook));
         }
-        Ok(answer(200, &entry(user, &view)))
+        Ok(answer(200, &entry(notebook, &view)))
     }
 
-    async fn launch(&self, user: &User, body: &[u8]) -> Result<Response, Problem> {
+    async fn launch(&self, notebook: &Notebook, body: &[u8]) -> Result<Response, Problem> {
         let request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
-        let launched = launch(&self.core, user, request).await?;
+        let launched = launch(&self.core, notebook, request).await?;
         let is_ready = launched.phase == Phase::Ready;
         let body = json!({
             "url": launched.url,
@@ -98,13 +98,13 @@ impl Api {
         Ok(answer(if is_ready { 200 } else { 202 }, &body))
     }
 
-    async fn stop(&self, user: &User) -> Result<Response, Problem> {
-        let server = self.core.server(user).ok_or_else(|| not_running(user))?;
+    async fn stop(&self, notebook: &Notebook) -> Result<Response, Problem> {
+        let server = self.core.server(notebook).ok_or_else(|| not_running(notebook))?;
         match tokio::time::timeout(PATIENCE, server.stop()).await {
-            Ok(Some(true)) => Ok(answer(200, &entry(user, &server.view()))),
-            Ok(Some(false)) => Err(not_running(user)),
+            Ok(Some(true)) => Ok(answer(200, &entry(notebook, &server.view()))),
+            Ok(Some(false)) => Err(not_running(notebook)),
             Ok(None) => Err(LaunchError::Closing.into()),
-            Err(_) => Ok(answer(202, &entry(user, &server.view()))),
+            Err(_) => Ok(answer(202, &entry(notebook, &server.view()))),
         }
     }
 }
@@ -115,10 +115,11 @@ impl Service for Api {
     }
 }
 
-fn entry(user: &User, view: &View) -> Value {
+fn entry(notebook: &Notebook, view: &View) -> Value {
+    let Notebook { user, name } = notebook;
     json!({
         "user": user.name(),
-        "name": null,
+        "name": (!name.is_first()).then(|| name.as_str()),
         "state": view.phase.as_str(),
         "url": view.url,
         "started": view.started,
@@ -146,12 +147,12 @@ fn wrong_method() -> Problem {
     problem(405, "this address does not take this method", "")
 }
 
-fn unknown(user: &User) -> Problem {
-    problem(404, format!("no notebook of `{user}` is known"), "launch one first")
+fn unknown(notebook: &Notebook) -> Problem {
+    problem(404, format!("no notebook of `{notebook}` is known"), "launch one first")
 }
 
-fn not_running(user: &User) -> Problem {
-    problem(404, format!("no notebook of `{user}` is running"), "")
+fn not_running(notebook: &Notebook) -> Problem {
+    problem(404, format!("no notebook of `{notebook}` is running"), "")
 }
 
 impl From<LaunchError> for Problem {
@@ -160,9 +161,10 @@ impl From<LaunchError> for Problem {
         let (status, hint) = match &failure {
             E::Name(_) => (400, "give the user's name percent-encoded, as one segment"),
             E::Context(_) => (400, "see docs/reference/control-openapi.yaml"),
-            E::Named => (422, "leave the notebook's name out"),
+            E::NotebookName(_) => (400, "for example `analysis`; leave it out for the first one"),
             E::NoPython { .. } => (422, "set `python` in the table [notebook] of perijove.toml"),
             E::TooMany { .. } => (503, "stop one, or raise `notebook.max-notebooks`"),
+            E::TooManyOfOne { .. } => (503, "stop one, or raise `notebook.max-per-user`"),
             E::Store(_) => (503, "free some room; what runs goes on"),
             E::Folder(_) => (503, "see that the folder of notebooks can be written"),
             E::NoRandomness | E::Closing => (503, "try again"),

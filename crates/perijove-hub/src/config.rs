@@ -28,6 +28,8 @@ pub struct Config {
     pub authority: Option<String>,
     /// How many notebooks may run at once.
     pub max_notebooks: Option<u32>,
+    /// How many of them may be one user's.
+    pub max_per_user: Option<u32>,
     /// When a notebook is ended, counted from its start, whatever happens; 0 is never.
     pub kill_timeout: Option<Lapse>,
     /// How long a notebook may take until it answers.
@@ -47,7 +49,6 @@ pub struct Config {
     // Known names whose time has not come: they are refused by name instead of being ignored.
     pub domain: Option<IgnoredAny>,
     pub idle_timeout: Option<IgnoredAny>,
-    pub max_per_user: Option<IgnoredAny>,
     pub share: Option<IgnoredAny>,
     pub allow_from: Option<IgnoredAny>,
     pub limits: Option<IgnoredAny>,
@@ -82,6 +83,7 @@ pub struct Plan {
     pub state_folder: PathBuf,
     pub runtime_folder: PathBuf,
     pub max_notebooks: usize,
+    pub max_per_user: usize,
     /// Zero is never.
     pub kill_timeout: Setting<Duration>,
     pub start_timeout: Duration,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{Lapse, user::hex};
+use crate::{Lapse, notebook::Name, user::hex};
 
 /// Keys of a launch that say how and where to, not with what.
 const NOT_CONTENT: [&str; 4] = ["context_hash", "path", "settings", "when-busy"];
@@ -83,10 +83,11 @@ impl LaunchRequest {
 impl Context {
     /// The name of the first notebook's file. It follows the greeting as well as the hash: a new
     /// greeting under an explicit hash is a new file, since the old one may be the user's work.
-    pub(crate) fn notebook_file(&self, hash: &str) -> String {
+    pub(crate) fn notebook_file(&self, name: &Name, hash: &str) -> String {
         let named = hash_of(&serde_json::json!([hash, self.greeting]));
         let short: String = named.chars().take(8).collect();
-        format!("default-{short}.ipynb")
+        let name = if name.is_first() { "default" } else { name.as_str() };
+        format!("{name}-{short}.ipynb")
     }
 }
 

@@ -3,10 +3,7 @@
 use std::{
     collections::HashMap,
     fmt, fs,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +18,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     config::Plan,
     launch::LaunchError,
+    notebook::Notebook,
     record::{Record, Token},
+    seats::{Full, Seat, SeatLimits, Seats},
     server::{Server, View, task::Task},
     spawn::{Place, Spawner},
     store::Saver,
@@ -46,8 +45,8 @@ pub(crate) struct Core {
     /// The runtime on which servers are looked after: their processes are started from its thread.
     runtime: Handle,
     /// Held for the length of one look or one change.
-    servers: Mutex<HashMap<User, Server>>,
-    seats: Arc<AtomicUsize>,
+    servers: Mutex<HashMap<Notebook, Server>>,
+    seats: Seats,
     /// The guard and the pages of every notebook, once they are made.
     front: Mutex<Option<Front>>,
 }
@@ -59,16 +58,6 @@ pub(crate) struct Front {
     pub(crate) pages: Arc<dyn Service>,
     /// What the site sets as cookies, which no notebook may touch.
     pub(crate) site_cookies: Arc<CookieNames>,
-}
-
-/// The right to be one of the notebooks that run; given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Seat(Arc<AtomicUsize>);
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
 }
 
 impl Core {
@@ -88,23 +77,23 @@ impl Core {
             routes,
             runtime: Handle::current(),
             servers: Mutex::default(),
-            seats: Arc::default(),
+            seats: Seats::default(),
             front: Mutex::default(),
         })
     }
 
     /// A seat among the notebooks that run.
-    pub(crate) fn seat(&self) -> Result<Seat, LaunchError> {
-        let limit = self.plan.load().max_notebooks;
-        let take = |taken: usize| (taken < limit).then_some(taken + 1);
-        match self.seats.fetch_update(Ordering::AcqRel, Ordering::Acquire, take) {
-            Ok(_) => Ok(Seat(self.seats.clone())),
-            Err(_) => Err(LaunchError::TooMany { limit }),
-        }
+    pub(crate) fn seat(&self, user: &User) -> Result<Seat, LaunchError> {
+        let plan = self.plan.load();
+        let limits = SeatLimits { all: plan.max_notebooks, each: plan.max_per_user };
+        self.seats.take(user, limits).map_err(|full| match full {
+            Full::All => LaunchError::TooMany { limit: limits.all },
+            Full::User => LaunchError::TooManyOfOne { limit: limits.each },
+        })
     }
 
     pub(crate) fn is_idle(&self) -> bool {
-        self.seats.load(Ordering::Acquire) == 0
+        self.seats.are_free()
     }
 
     pub(crate) fn routes(&self) -> &Routes {
@@ -112,45 +101,46 @@ impl Core {
     }
 
     /// A seat for a notebook that runs already.
-    pub(crate) fn seat_anyway(&self) -> Seat {
-        self.seats.fetch_add(1, Ordering::AcqRel);
-        Seat(self.seats.clone())
+    pub(crate) fn seat_anyway(&self, user: &User) -> Seat {
+        self.seats.take_anyway(user)
     }
 
-    pub(crate) fn server(&self, user: &User) -> Option<Server> {
-        self.servers().get(user).cloned()
+    pub(crate) fn server(&self, notebook: &Notebook) -> Option<Server> {
+        self.servers().get(notebook).cloned()
     }
 
-    /// All servers, in the order of their users' names.
-    pub(crate) fn all(&self) -> Vec<(User, View)> {
-        let mut all: Vec<_> =
-            self.servers().iter().map(|(user, server)| (user.clone(), server.view())).collect();
+    /// All servers, in the order of their users' names and their own.
+    pub(crate) fn all(&self) -> Vec<(Notebook, View)> {
+        let servers = self.servers();
+        let all = servers.iter().map(|(notebook, server)| (notebook.clone(), server.view()));
+        let mut all: Vec<_> = all.collect();
         all.sort_by(|a, b| a.0.cmp(&b.0));
         all
     }
 
-    /// The server of a user, whose task is begun when there is none yet.
-    pub(crate) fn server_or_new(self: &Arc<Self>, user: &User) -> Server {
+    /// A notebook's server, whose task is begun when there is none yet.
+    pub(crate) fn server_or_new(self: &Arc<Self>, notebook: &Notebook) -> Server {
         let mut servers = self.servers();
-        if let Some(server) = servers.get(user) {
+        if let Some(server) = servers.get(notebook) {
             return server.clone();
         }
-        let server = self.begin(user, None);
-        servers.insert(user.clone(), server.clone());
+        let server = self.begin(notebook, None);
+        servers.insert(notebook.clone(), server.clone());
         server
     }
 
     /// Takes up what an earlier process has left.
     pub(crate) fn adopt(self: &Arc<Self>, record: Record) {
-        let user = record.user.clone();
-        let server = self.begin(&user, Some(record));
-        self.servers().insert(user, server);
+        let notebook = record.notebook.clone();
+        let server = self.begin(&notebook, Some(record));
+        self.servers().insert(notebook, server);
     }
 
-    fn begin(self: &Arc<Self>, user: &User, record: Option<Record>) -> Server {
-        let place = Place::new(&self.plan.load(), user);
+    fn begin(self: &Arc<Self>, notebook: &Notebook, record: Option<Record>) -> Server {
+        let place = Place::new(&self.plan.load(), notebook);
         let (server, messages, view) = Server::new(View::blank(&place));
-        let mut task = Task::new(self.clone(), user.clone(), place, messages, view);
+        self.insert_own_pages(notebook, &place);
+        let mut task = Task::new(self.clone(), notebook.clone(), place, messages, view);
         if let Some(record) = record {
             task.adopt(record);
         }
@@ -163,7 +153,7 @@ impl Core {
         self.tasks.spawn_on(task, &self.runtime);
     }
 
-    fn servers(&self) -> MutexGuard<'_, HashMap<User, Server>> {
+    fn servers(&self) -> MutexGuard<'_, HashMap<Notebook, Server>> {
         self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -177,7 +167,7 @@ impl Core {
     }
 
     /// Lets requests through to a notebook.
-    pub(crate) fn open_door(&self, user: &User, place: &Place, token: &Token) {
+    pub(crate) fn open_door(&self, notebook: &Notebook, place: &Place, token: &Token) {
         let Some(front) = self.front() else { return };
         let settings = UpstreamSettings {
             wait: Duration::from_secs(10),
@@ -211,27 +201,38 @@ impl Core {
         route.reads_as_sent = true;
         self.routes.insert(None, &place.address, route);
         self.routes.insert(None, &own_pages(place), front.route());
-        tracing::debug!(user = user.name(), address = place.address, "route inserted");
+        tracing::debug!(%notebook, address = place.address, "route inserted");
     }
 
     /// Lets no more requests through: they come to the hub's own pages from now on.
-    pub(crate) fn close_door(&self, place: &Place) {
+    pub(crate) fn close_door(&self, notebook: &Notebook, place: &Place) {
         self.routes.remove(None, &place.address);
         self.routes.remove(None, &own_pages(place));
+        self.insert_own_pages(notebook, place);
+    }
+
+    /// What lies below a further notebook's address is its own also while it does not run: the
+    /// user's first notebook, whose address is shorter, is not asked for it.
+    fn insert_own_pages(&self, notebook: &Notebook, place: &Place) {
+        if let Some(front) = self.front().filter(|_| !notebook.name.is_first()) {
+            self.routes.insert(None, &place.address, front.route());
+        }
     }
 
     /// Lets no more requests through to any notebook.
     pub(crate) fn close_all_doors(&self) {
         let plan = self.plan.load();
-        let users: Vec<User> = self.servers().keys().cloned().collect();
-        for user in users {
-            self.close_door(&Place::new(&plan, &user));
+        let notebooks: Vec<Notebook> = self.servers().keys().cloned().collect();
+        for notebook in notebooks {
+            let place = Place::new(&plan, &notebook);
+            self.routes.remove(None, &place.address);
+            self.routes.remove(None, &own_pages(&place));
         }
     }
 
     /// Removes the socket of a notebook that has ended.
-    pub(crate) async fn clear(&self, place: &Place) {
-        self.close_door(place);
+    pub(crate) async fn clear(&self, notebook: &Notebook, place: &Place) {
+        self.close_door(notebook, place);
         let place = place.clone();
         let cleared = self.tasks.spawn_blocking(move || {
             fs::remove_file(&place.socket).ok();

@@ -7,11 +7,12 @@ use thiserror::Error;
 use crate::{
     context::{ContextError, LaunchRequest},
     core::Core,
+    notebook::{Notebook, WrongName},
     phase::Phase,
     record::Launch,
     spawn::SpawnError,
     store::StoreError,
-    user::{NameError, User},
+    user::NameError,
 };
 
 /// A launch that was accepted.
@@ -32,12 +33,14 @@ pub(crate) enum LaunchError {
     Name(#[from] NameError),
     #[error(transparent)]
     Context(#[from] ContextError),
-    #[error("a notebook beside a user's first one is not supported yet")]
-    Named,
+    #[error(transparent)]
+    NotebookName(#[from] WrongName),
     #[error("the Python of notebooks, {path}, is not there")]
     NoPython { path: String },
     #[error("too many notebooks are running: {limit} at most")]
     TooMany { limit: usize },
+    #[error("{limit} notebooks of this user are running, and one may have no more")]
+    TooManyOfOne { limit: usize },
     #[error("the notebook's state could not be saved")]
     Store(#[from] StoreError),
     #[error("the notebook's folder could not be prepared")]
@@ -48,10 +51,10 @@ pub(crate) enum LaunchError {
     Closing,
 }
 
-/// Runs a notebook for a user, or joins the one that runs with the same context.
+/// Runs a notebook, or joins it when it runs with the same context.
 pub(crate) async fn launch(
     core: &Arc<Core>,
-    user: &User,
+    notebook: &Notebook,
     request: LaunchRequest,
 ) -> Result<Launched, LaunchError> {
     let plan = core.plan.load_full();
@@ -63,27 +66,26 @@ pub(crate) async fn launch(
     warn_of_conflict("folder", plan.folder.conflicts(settings.folder.as_ref()));
     warn_of_conflict("kill-timeout", plan.kill_timeout.conflicts(kill_timeout));
     let kill_timeout: Duration = plan.kill_timeout.over(kill_timeout);
-    let file = context.notebook_file(&hash);
+    let file = context.notebook_file(&notebook.name, &hash);
     let launch = Launch {
-        folder: plan.folder.over(settings.folder.as_ref()).join(user.folder_name()),
+        folder: plan.folder.over(settings.folder.as_ref()).join(notebook.user.folder_name()),
         // A span below a second is not "never".
         kill_timeout: kill_timeout.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
-        opens: path.unwrap_or_else(|| file.clone()),
+        opens: path.unwrap_or(file),
         context,
         hash,
     };
-    core.server_or_new(user).launch(launch, file).await
+    core.server_or_new(notebook).launch(launch).await
 }
 
-/// Starts once more what a user had last; `None` when they never had anything.
+/// Starts once more what a notebook was last; `None` when it never was anything.
 pub(crate) async fn launch_again(
     core: &Arc<Core>,
-    user: &User,
+    notebook: &Notebook,
 ) -> Option<Result<Launched, LaunchError>> {
-    let server = core.server(user)?;
+    let server = core.server(notebook)?;
     let launch = server.view().again?;
-    let file = launch.context.notebook_file(&launch.hash);
-    Some(server.launch(launch, file).await)
+    Some(server.launch(launch).await)
 }
 
 /// An error with all its causes.

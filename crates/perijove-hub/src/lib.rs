@@ -11,10 +11,12 @@ mod core;
 mod guard;
 mod hub;
 mod launch;
+mod notebook;
 mod origin;
 mod pages;
 mod phase;
 mod record;
+mod seats;
 mod server;
 mod site;
 mod site_cookies;
@@ -24,4 +26,5 @@ mod user;
 
 pub use config::{Config, Lapse, Mistake, Plan, Setting, Surroundings};
 pub use hub::{Hub, OpenError, ReconfigureError, StateLock};
+pub use notebook::{Name, Notebook, WrongName};
 pub use user::{NameError, User};

@@ -9,6 +9,7 @@ use crate::{
     config::Plan,
     core::Core,
     launch::{LaunchError, launch_again},
+    notebook::{Notebook, split_name},
     phase::Phase,
     server::View,
     user::User,
@@ -53,19 +54,23 @@ impl Pages {
         }
         let plan = self.core.plan.load_full();
         let path = String::from_utf8_lossy(head.path()).into_owned();
-        let address = format!("{}{}/", plan.path, user.canonical(&plan.site_paths));
+        let first = Notebook::first(user);
+        let address = first.address(&plan);
         let Some(below) = path.strip_prefix(&address) else {
             return to_own(head, &plan, &path, &address);
         };
+        let (name, below) = split_name(below);
+        let notebook = Notebook::new(first.user, name);
+        let address = notebook.address(&plan);
         let wanted = match below {
             "-/progress" => Wanted::Events,
             "-/start" => Wanted::Start,
             other => Wanted::Page(other),
         };
-        let view = self.core.server(&user).map(|server| server.view());
+        let view = self.core.server(&notebook).map(|server| server.view());
         match wanted {
-            Wanted::Events => events::answer(&self.core, &user),
-            Wanted::Start if head.method() == "POST" => self.start(head, &user, &address).await,
+            Wanted::Events => events::answer(&self.core, &notebook),
+            Wanted::Start if head.method() == "POST" => self.start(head, &notebook, &address).await,
             Wanted::Start => Response::redirect(303, &address),
             Wanted::Page(below) => page(head, view.as_ref(), &address, below),
         }
@@ -79,8 +84,8 @@ impl Pages {
         }
     }
 
-    async fn start(&self, head: &Head, user: &User, address: &str) -> Response {
-        match launch_again(&self.core, user).await {
+    async fn start(&self, head: &Head, notebook: &Notebook, address: &str) -> Response {
+        match launch_again(&self.core, notebook).await {
             Some(Ok(launched)) => Response::redirect(303, &launched.url),
             Some(Err(LaunchError::TooMany { .. })) => too_many(head),
             Some(Err(LaunchError::Closing)) => self.once_more(head).await,

@@ -6,15 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     context::Context,
+    notebook::{Name, Notebook},
     phase::Phase,
     spawn::Handle,
-    user::{User, encode_path},
+    user::encode_path,
 };
 
 /// A notebook as it is saved: enough to find it again, or to start it once more.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
-    pub(crate) user: User,
+    #[serde(flatten)]
+    pub(crate) notebook: Notebook,
     pub(crate) phase: Phase,
     pub(crate) launch: Launch,
     pub(crate) token: Token,
@@ -42,6 +44,11 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// The file of the first notebook, which is made unless it is there.
+    pub(crate) fn file(&self, name: &Name) -> String {
+        self.context.notebook_file(name, &self.hash)
+    }
+
     /// The page to open.
     pub(crate) fn url(&self, address: &str) -> String {
         format!("{address}lab/tree/{}", encode_path(&self.opens))

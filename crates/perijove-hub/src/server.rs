@@ -29,12 +29,7 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Run this, or go on when the same runs already.
-    Launch {
-        launch: Box<Launch>,
-        /// The first notebook, which is made unless it is there.
-        file: String,
-        reply: oneshot::Sender<Result<Launched, LaunchError>>,
-    },
+    Launch { launch: Box<Launch>, reply: oneshot::Sender<Result<Launched, LaunchError>> },
     /// End it, if it runs; the reply comes when it has ended, and says whether it ran.
     Stop { reply: oneshot::Sender<bool> },
 }
@@ -78,13 +73,9 @@ impl Server {
         self.view.clone()
     }
 
-    pub(crate) async fn launch(
-        &self,
-        launch: Launch,
-        file: String,
-    ) -> Result<Launched, LaunchError> {
+    pub(crate) async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Launch { launch: Box::new(launch), file, reply };
+        let message = Message::Launch { launch: Box::new(launch), reply };
         self.mailbox.send(message).await.map_err(|_| LaunchError::Closing)?;
         answer.await.map_err(|_| LaunchError::Closing)?
     }

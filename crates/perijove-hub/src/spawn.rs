@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use crate::{
     config::Plan,
+    notebook::Notebook,
     record::{Ended, Launch, Token},
-    user::User,
 };
 
 mod folder;
@@ -51,7 +51,7 @@ pub(crate) trait Spawner: Send + Sync + fmt::Debug {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Start<'a> {
     pub(crate) plan: &'a Plan,
-    pub(crate) user: &'a User,
+    pub(crate) notebook: &'a Notebook,
     pub(crate) place: &'a Place,
     pub(crate) launch: &'a Launch,
     pub(crate) token: &'a Token,
@@ -74,7 +74,7 @@ pub(crate) enum Status {
     Ended(Ended),
 }
 
-/// The paths of one user's notebook.
+/// The paths of one notebook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// Where its address begins: `/notebook/ada/`.
@@ -89,12 +89,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn new(plan: &Plan, user: &User) -> Self {
-        let short = user.short_name();
+    pub(crate) fn new(plan: &Plan, notebook: &Notebook) -> Self {
+        let short = notebook.short_name();
         let socket_folder = plan.runtime_folder.join("notebook").join(&short);
         let state = plan.state_folder.join("notebooks").join(&short);
         Self {
-            address: format!("{}{}/", plan.path, user.canonical(&plan.site_paths)),
+            address: notebook.address(plan),
             socket: socket_folder.join("sock"),
             socket_folder,
             log: state.join("notebook.stderr.log"),

@@ -100,14 +100,6 @@ impl User {
         }
         folder
     }
-
-    /// The name of folders of ours that belong to this user's notebook: short, whatever the name.
-    pub(crate) fn short_name(&self) -> String {
-        let mut hash = Sha256::new();
-        hash.update(self.0.as_bytes());
-        hash.update(b"/");
-        hex(&hash.finalize()).chars().take(16).collect()
-    }
 }
 
 impl fmt::Display for User {

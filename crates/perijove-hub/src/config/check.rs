@@ -11,6 +11,7 @@ use crate::origin::Origin;
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::ZERO;
 const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_NOTEBOOKS: u32 = 100;
+const DEFAULT_MAX_PER_USER: u32 = 5;
 
 /// Options of Jupyter that perijove sets itself, in the lower case in which they are compared.
 const OURS: [&str; 13] = [
@@ -43,8 +44,9 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
     if python.is_none() {
         mistakes.add("python", "is needed: the site has no Python of its own", None);
     }
-    if config.max_notebooks == Some(0) {
-        mistakes.add("max-notebooks", "must be at least 1", None);
+    let limits = [("max-notebooks", config.max_notebooks), ("max-per-user", config.max_per_user)];
+    for (key, _) in limits.into_iter().filter(|(_, limit)| *limit == Some(0)) {
+        mistakes.add(key, "must be at least 1", None);
     }
     if config.start_timeout == Some(Lapse(Duration::ZERO)) {
         mistakes.add("start-timeout", "must be more than nothing", None);
@@ -58,6 +60,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         None => Setting::Default(DEFAULT_KILL_TIMEOUT),
     };
     let max_notebooks = config.max_notebooks.unwrap_or(DEFAULT_MAX_NOTEBOOKS);
+    let max_per_user = config.max_per_user.unwrap_or(DEFAULT_MAX_PER_USER);
     mistakes.none_or(Plan {
         path,
         folder,
@@ -67,6 +70,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         state_folder: around.state_folder.clone(),
         runtime_folder: around.runtime_folder.clone(),
         max_notebooks: usize::try_from(max_notebooks).unwrap_or(usize::MAX),
+        max_per_user: usize::try_from(max_per_user).unwrap_or(usize::MAX),
         kill_timeout,
         start_timeout: config.start_timeout.map_or(DEFAULT_START_TIMEOUT, |lapse| lapse.0),
         site_paths,
@@ -98,7 +102,6 @@ fn refuse_what_comes_later(config: &Config, mistakes: &mut Mistakes) {
     let later = [
         ("domain", config.domain.is_some()),
         ("idle-timeout", config.idle_timeout.is_some()),
-        ("max-per-user", config.max_per_user.is_some()),
         ("share", config.share.is_some()),
         ("allow-from", config.allow_from.is_some()),
         ("limits", config.limits.is_some()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{ContextError, LaunchRequest};
+use super::{ContextError, LaunchRequest, Name};
 
 fn parse(body: &str) -> LaunchRequest {
     LaunchRequest::parse(body.as_bytes()).unwrap()
@@ -48,7 +48,7 @@ fn an_explicit_hash_wins() {
 fn the_first_notebook_follows_greeting_and_hash() {
     let file = |body| {
         let launch = parse(body);
-        launch.context.notebook_file(&launch.hash)
+        launch.context.notebook_file(&Name::first(), &launch.hash)
     };
     let old = file(r#"{"context_hash": 1, "greeting": "a"}"#);
     assert_eq!(old, file(r#"{"context_hash": 1, "greeting": "a", "startup": "b"}"#));

@@ -10,19 +10,19 @@ use bytes::Bytes;
 use perijove_gateway::{Body, BodyError, FieldBlock, Response, Source};
 use tokio::sync::mpsc;
 
-use crate::{core::Core, phase::Phase, server::View, user::User};
+use crate::{core::Core, notebook::Notebook, phase::Phase, server::View};
 
 /// A sign of life, so that nobody on the way takes the silence for an end.
 const SIGN: Duration = Duration::from_secs(15);
 /// The longest stream; a page that is still there asks again.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// Tells each state of a user's server until it is ready or has come to an end.
-pub(super) fn answer(core: &Arc<Core>, user: &User) -> Response {
+/// Tells each state of a server until it is ready or has come to an end.
+pub(super) fn answer(core: &Arc<Core>, notebook: &Notebook) -> Response {
     let (sender, receiver) = mpsc::channel(4);
-    let (core_, user) = (core.clone(), user.clone());
+    let (core_, notebook) = (core.clone(), notebook.clone());
     let tell = async move {
-        let told = tokio::time::timeout(LONGEST, tell(&core_, &user, &sender));
+        let told = tokio::time::timeout(LONGEST, tell(&core_, &notebook, &sender));
         tokio::select! {
             () = core_.stop.cancelled() => {}
             _ = told => {}
@@ -38,8 +38,8 @@ pub(super) fn answer(core: &Arc<Core>, user: &User) -> Response {
 }
 
 /// Ends when there is nothing more to tell, or nobody listens.
-async fn tell(core: &Core, user: &User, sender: &mpsc::Sender<Bytes>) {
-    let Some(server) = core.server(user) else {
+async fn tell(core: &Core, notebook: &Notebook, sender: &mpsc::Sender<Bytes>) {
+    let Some(server) = core.server(notebook) else {
         sender.send(event(Phase::Absent, "")).await.ok();
         return;
     };

@@ -6,12 +6,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{Message, View};
 use crate::{
-    core::{Core, Seat},
+    core::Core,
     launch::{LaunchError, Launched},
+    notebook::Notebook,
     phase::Phase,
     record::{Ended, Launch, Record, Token},
+    seats::Seat,
     spawn::{Place, Status, prepare},
-    user::User,
 };
 
 mod down;
@@ -20,7 +21,7 @@ mod up;
 /// One server, with all that is known of it.
 pub(crate) struct Task {
     core: Arc<Core>,
-    user: User,
+    notebook: Notebook,
     place: Place,
     phase: Phase,
     /// `None` until the first launch.
@@ -36,14 +37,14 @@ pub(crate) struct Task {
 impl Task {
     pub(crate) fn new(
         core: Arc<Core>,
-        user: User,
+        notebook: Notebook,
         place: Place,
         messages: mpsc::Receiver<Message>,
         view: watch::Sender<View>,
     ) -> Self {
         Self {
             core,
-            user,
+            notebook,
             place,
             phase: Phase::Absent,
             record: None,
@@ -57,7 +58,7 @@ impl Task {
     /// Takes up what an earlier process has left: a server that runs is reachable on return.
     pub(crate) fn adopt(&mut self, mut record: Record) {
         if record.phase.is_active() {
-            self.seat = Some(self.core.seat_anyway());
+            self.seat = Some(self.core.seat_anyway(&self.notebook.user));
         }
         if record.phase == Phase::Lost {
             record.phase = Phase::Ready;
@@ -68,7 +69,7 @@ impl Task {
             (Some(handle), Phase::Ready) => {
                 let runs = self.core.spawner.poll(&self.place, handle) == Status::Running;
                 if runs && self.place.socket.exists() {
-                    self.core.open_door(&self.user, &self.place, &record.token);
+                    self.core.open_door(&self.notebook, &self.place, &record.token);
                 } else if runs {
                     // Nobody can reach it any more: it must not run on unseen.
                     let reason = "its socket was removed with the runtime folder".to_owned();
@@ -111,7 +112,7 @@ impl Task {
     fn go(&mut self, next: Phase) {
         debug_assert!(self.phase.may_become(next), "{:?} to {next:?}", self.phase);
         tracing::info!(
-            user = self.user.name(),
+            notebook = %self.notebook,
             from = self.phase.as_str(),
             to = next.as_str(),
             "notebook"
@@ -130,8 +131,8 @@ impl Task {
 
     async fn rest(&mut self) {
         match self.messages.recv().await {
-            Some(Message::Launch { launch, file, reply }) => {
-                let answer = self.begin(*launch, &file).await;
+            Some(Message::Launch { launch, reply }) => {
+                let answer = self.begin(*launch).await;
                 // Nobody waits for the answer any more when the client has gone.
                 reply.send(answer).ok();
             }
@@ -148,19 +149,19 @@ impl Task {
     }
 
     /// Saves a new start before anything is started.
-    async fn begin(&mut self, launch: Launch, file: &str) -> Result<Launched, LaunchError> {
+    async fn begin(&mut self, launch: Launch) -> Result<Launched, LaunchError> {
         let seat = match self.seat.take() {
             Some(seat) => seat,
-            None => self.core.seat()?,
+            None => self.core.seat(&self.notebook.user)?,
         };
         if let Some(stray) = self.core.spawner.find(&self.place) {
             // Its record is lost, and with it the token: nobody can use it any more.
-            tracing::warn!(user = self.user.name(), "a notebook without a record is ended");
+            tracing::warn!(notebook = %self.notebook, "a notebook without a record is ended");
             self.end_now(&stray).await;
         }
         let token = Token::new().map_err(|_| LaunchError::NoRandomness)?;
         let record = Record {
-            user: self.user.clone(),
+            notebook: self.notebook.clone(),
             phase: Phase::Starting,
             launch,
             token,
@@ -168,7 +169,7 @@ impl Task {
             next: None,
             ended: None,
         };
-        self.prepare(&record.launch, file).await?;
+        self.prepare(&record.launch).await?;
         self.core.saver.save(&record).await?;
         let url = record.launch.url(&self.place.address);
         self.seat = Some(seat);
@@ -177,10 +178,11 @@ impl Task {
         Ok(Launched { url, phase: Phase::Starting, is_created: true })
     }
 
-    async fn prepare(&self, launch: &Launch, file: &str) -> Result<(), LaunchError> {
-        let (place, launch, file) = (self.place.clone(), launch.clone(), file.to_owned());
+    async fn prepare(&self, launch: &Launch) -> Result<(), LaunchError> {
+        let (place, launch) = (self.place.clone(), launch.clone());
+        let name = self.notebook.name.clone();
         let prepared =
-            self.core.tasks.spawn_blocking(move || prepare(&place, &launch, &file)).await;
+            self.core.tasks.spawn_blocking(move || prepare(&place, &launch, &name)).await;
         prepared.map_err(|_| LaunchError::Closing)?.map_err(LaunchError::from)
     }
 

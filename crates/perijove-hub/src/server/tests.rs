@@ -26,13 +26,13 @@ use tokio::{
 use crate::{
     api::Api,
     core::{Core, Front},
+    notebook::Notebook,
     pages::Pages,
     phase::Phase,
     record::{Ended, Record},
     server::View,
     spawn::{Handle, Pending, Place, SpawnError, Spawner, Start, Status},
     store::{Saver, Store, StoreError},
-    user::User,
 };
 
 /// What the next servers do.
@@ -150,7 +150,7 @@ async fn serve(listener: &UnixListener, expected: &str, behaviour: Behaviour) {
 #[derive(Debug, Default)]
 struct Disk {
     is_full: AtomicBool,
-    records: Mutex<HashMap<User, Record>>,
+    records: Mutex<HashMap<Notebook, Record>>,
     /// Counts what was saved.
     saved: watch::Sender<u64>,
 }
@@ -164,7 +164,7 @@ impl Store for Disk {
         if self.is_full.load(Ordering::Relaxed) {
             return Err(StoreError::Full { folder: "/state".to_owned() });
         }
-        self.records.lock().unwrap().insert(record.user.clone(), record.clone());
+        self.records.lock().unwrap().insert(record.notebook.clone(), record.clone());
         self.saved.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -206,9 +206,9 @@ impl World {
 
     /// Ends the hub, whose servers go on.
     async fn kill(&self) {
-        for (user, view) in self.core.all() {
+        for (notebook, view) in self.core.all() {
             if view.phase == Phase::Ready {
-                self.until_saved(user.name(), Phase::Ready).await;
+                self.until_saved(&notebook.to_string(), Phase::Ready).await;
             }
         }
         self.core.stop.cancel();
@@ -235,8 +235,8 @@ impl World {
         (answer.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 
-    async fn launch(&self, user: &str, body: Value) -> (u16, Value) {
-        self.api("POST", &format!("/notebooks/{user}"), &body).await
+    async fn launch(&self, notebook: &str, body: Value) -> (u16, Value) {
+        self.api("POST", &format!("/notebooks/{notebook}"), &body).await
     }
 
     async fn page(&self, method: &str, path: &str, user: &str) -> Response {
@@ -244,26 +244,26 @@ impl World {
         pages.call(request(method, path, &Value::Null, "text/html", Some(user))).await
     }
 
-    async fn until(&self, user: &str, is_so: impl FnMut(&View) -> bool) -> View {
-        let server = self.core.server(&User::new(user).unwrap()).unwrap();
+    async fn until(&self, notebook: &str, is_so: impl FnMut(&View) -> bool) -> View {
+        let server = self.core.server(&Notebook::called(notebook)).unwrap();
         let mut views = server.follow();
         let so = tokio::time::timeout(Duration::from_secs(20), views.wait_for(is_so)).await;
         so.expect("in time").unwrap().clone()
     }
 
-    async fn until_phase(&self, user: &str, phase: Phase) -> View {
-        self.until(user, |view| view.phase == phase).await
+    async fn until_phase(&self, notebook: &str, phase: Phase) -> View {
+        self.until(notebook, |view| view.phase == phase).await
     }
 
     /// What a process saves on its last day may still be under way when a test goes on.
-    async fn until_saved(&self, user: &str, phase: Phase) {
+    async fn until_saved(&self, notebook: &str, phase: Phase) {
         let mut saved = self.disk.saved.subscribe();
-        let so = saved.wait_for(|_| self.saved(user) == phase);
+        let so = saved.wait_for(|_| self.saved(notebook) == phase);
         tokio::time::timeout(Duration::from_secs(20), so).await.expect("in time").unwrap();
     }
 
-    fn saved(&self, user: &str) -> Phase {
-        self.disk.records.lock().unwrap()[&User::new(user).unwrap()].phase
+    fn saved(&self, notebook: &str) -> Phase {
+        self.disk.records.lock().unwrap()[&Notebook::called(notebook)].phase
     }
 }
 
@@ -277,7 +277,8 @@ fn core(folder: &TempDir, fake: &Arc<Fake>, disk: &Arc<Disk>) -> Arc<Core> {
         guardian: "/bin/true".into(),
     };
     let config = crate::Config {
-        max_notebooks: Some(2),
+        max_notebooks: Some(3),
+        max_per_user: Some(2),
         start_timeout: Some(crate::Lapse(Duration::from_millis(1500))),
         ..Default::default()
     };

@@ -10,17 +10,20 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{Place, SpawnError, ours};
-use crate::record::Launch;
+use crate::{notebook::Name, record::Launch};
 
 /// Where the script of a launch lies, which every Python kernel runs when it starts.
-pub(crate) fn startup_path(folder: &Path) -> PathBuf {
-    folder.join(".perijove").join("startup.py")
+pub(crate) fn startup_path(folder: &Path, name: &Name) -> PathBuf {
+    let ours = folder.join(".perijove");
+    // The notebooks of one user share their folder, and each has a script of its own.
+    let ours = if name.is_first() { ours } else { ours.join(name.as_str()) };
+    ours.join("startup.py")
 }
 
 /// Makes the user's folder and ours, and writes what a launch brings. It blocks.
-pub(crate) fn prepare(place: &Place, launch: &Launch, file: &str) -> Result<(), SpawnError> {
+pub(crate) fn prepare(place: &Place, launch: &Launch, name: &Name) -> Result<(), SpawnError> {
     make_folder(&place.state)?;
-    let startup = startup_path(&launch.folder);
+    let startup = startup_path(&launch.folder, name);
     for folder in [&launch.folder, startup.parent().unwrap_or(&launch.folder)] {
         make_folder(folder)?;
         ours::check(folder).map_err(|source| told("could not use the folder", folder, source))?;
@@ -28,13 +31,14 @@ pub(crate) fn prepare(place: &Place, launch: &Launch, file: &str) -> Result<(), 
     if let Err(source) = replace(&startup, launch.context.startup.as_bytes()) {
         return Err(told("could not write", &startup, source));
     }
-    ensure_notebook(launch, file)
+    ensure_notebook(launch, name)
 }
 
 /// Makes the first notebook unless it is there: what a user has done with it is theirs. It is
 /// written whole under another name and then linked, which never replaces a file.
-pub(crate) fn ensure_notebook(launch: &Launch, file: &str) -> Result<(), SpawnError> {
-    let path = launch.folder.join(file);
+pub(crate) fn ensure_notebook(launch: &Launch, name: &Name) -> Result<(), SpawnError> {
+    let file = launch.file(name);
+    let path = launch.folder.join(launch.file(&Name::first()));
     if path.symlink_metadata().is_ok() {
         return Ok(());
     }
@@ -113,19 +117,17 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::{config::Plan, context::LaunchRequest, user::User};
+    use crate::{config::Plan, context::LaunchRequest, notebook::Notebook, user::User};
 
-    fn launch(folder: &Path, body: &str) -> (Launch, String) {
+    fn launch(folder: &Path, body: &str) -> Launch {
         let request = LaunchRequest::parse(body.as_bytes()).unwrap();
-        let file = request.context.notebook_file(&request.hash);
-        let launch = Launch {
+        Launch {
             context: request.context,
             hash: request.hash,
             folder: folder.join("ada"),
             kill_timeout: 0,
-            opens: file.clone(),
-        };
-        (launch, file)
+            opens: "x.ipynb".into(),
+        }
     }
 
     fn place(folder: &Path) -> Place {
@@ -138,21 +140,21 @@ mod tests {
             guardian: "/bin/true".into(),
         };
         let plan: Plan = crate::Config::default().resolve(&around).unwrap();
-        Place::new(&plan, &User::new("ada").unwrap())
+        Place::new(&plan, &Notebook::first(User::new("ada").unwrap()))
     }
 
     #[test]
     fn the_folder_holds_what_the_launch_brings() {
         let folder = tempfile::tempdir().unwrap();
-        let (launch, file) =
+        let launch =
             launch(folder.path(), r##"{"startup": "a = 1", "greeting": "# Hi\n\nthere"}"##);
-        prepare(&place(folder.path()), &launch, &file).unwrap();
-        let startup = startup_path(&launch.folder);
+        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        let startup = startup_path(&launch.folder, &Name::first());
         assert_eq!(fs::read_to_string(&startup).unwrap(), "a = 1");
         for (path, mode) in [(&startup, 0o600), (&launch.folder, 0o700)] {
             assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, mode);
         }
-        let text = fs::read_to_string(launch.folder.join(&file)).unwrap();
+        let text = fs::read_to_string(launch.folder.join(launch.file(&Name::first()))).unwrap();
         let notebook: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(notebook["nbformat"], 4);
         assert_eq!(notebook["cells"][0]["source"], json!(["# Hi\n", "\n", "there"]));
@@ -162,11 +164,14 @@ mod tests {
     #[test]
     fn what_the_user_has_done_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let (launch, file) = launch(folder.path(), "{}");
-        prepare(&place(folder.path()), &launch, &file).unwrap();
-        fs::write(launch.folder.join(&file), "mine").unwrap();
-        prepare(&place(folder.path()), &launch, &file).unwrap();
-        assert_eq!(fs::read_to_string(launch.folder.join(&file)).unwrap(), "mine");
+        let launch = launch(folder.path(), "{}");
+        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        fs::write(launch.folder.join(launch.file(&Name::first())), "mine").unwrap();
+        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        assert_eq!(
+            fs::read_to_string(launch.folder.join(launch.file(&Name::first()))).unwrap(),
+            "mine"
+        );
     }
 
     #[test]
@@ -174,13 +179,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         fs::write(&victim, "precious").unwrap();
-        let (launch, file) = launch(folder.path(), r#"{"startup": "evil"}"#);
-        let startup = startup_path(&launch.folder);
+        let launch = launch(folder.path(), r#"{"startup": "evil"}"#);
+        let startup = startup_path(&launch.folder, &Name::first());
         fs::create_dir_all(startup.parent().unwrap()).unwrap();
         for link in [startup.clone(), with_ending(&startup, ".new")] {
             std::os::unix::fs::symlink(&victim, link).unwrap();
         }
-        prepare(&place(folder.path()), &launch, &file).unwrap();
+        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(fs::read_to_string(&startup).unwrap(), "evil");
     }

@@ -178,13 +178,13 @@ fn listen(place: &Place) -> Result<OwnedFd, SpawnError> {
 }
 
 fn spec(start: &Start<'_>) -> guardian::Spec {
-    let Start { plan, user, place, launch, token } = *start;
+    let Start { plan, notebook, place, launch, token } = *start;
     let input = json!({
         "socket": SOCKET,
         "base_url": place.address,
         "root": launch.folder,
         "token": token.reveal(),
-        "user": user.name(),
+        "user": notebook.user.name(),
         "arguments": plan.arguments,
         "extra_template_paths": launch.context.extra_template_paths,
         "allow_origin": plan.allow_origin,
@@ -206,7 +206,7 @@ fn spec(start: &Start<'_>) -> guardian::Spec {
 
 /// All that a notebook sees of the environment: nothing of ours, nothing of the site's.
 fn environment(start: &Start<'_>) -> BTreeMap<String, String> {
-    let Start { plan, launch, .. } = *start;
+    let Start { plan, notebook, launch, .. } = *start;
     let below = |path: &str| launch.folder.join(path).display().to_string();
     let mut environment: BTreeMap<String, String> = [
         ("PATH".to_owned(), search_path(plan)),
@@ -224,7 +224,7 @@ fn environment(start: &Start<'_>) -> BTreeMap<String, String> {
     if let Some(own) = environment.insert("PYTHONSTARTUP".to_owned(), loader) {
         environment.insert("PERIJOVE_PYTHONSTARTUP".to_owned(), own);
     }
-    let startup = startup_path(&launch.folder).display().to_string();
+    let startup = startup_path(&launch.folder, &notebook.name).display().to_string();
     environment.insert("PERIJOVE_STARTUP".to_owned(), startup);
     environment
 }

@@ -13,7 +13,7 @@ const FILE: &str = "record.json";
 
 /// Writes the copy of a record; it is never seen half-written.
 pub(super) fn write(notebooks: &Path, record: &Record) -> io::Result<()> {
-    let folder = notebooks.join(record.user.short_name());
+    let folder = notebooks.join(record.notebook.short_name());
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let fresh = folder.join("record.json.new");
     let mut file =

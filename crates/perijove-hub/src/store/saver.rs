@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Store, StoreError};
-use crate::{record::Record, user::User};
+use crate::{notebook::Notebook, record::Record};
 
 /// How long to wait before what could not be saved is tried again.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -26,12 +26,12 @@ pub(crate) struct Saver {
     written: Arc<Mutex<Written>>,
     /// The newest record of each notebook whose last saving failed; held for the length of one
     /// look or one change.
-    unsaved: Arc<Mutex<HashMap<User, (u64, Record)>>>,
+    unsaved: Arc<Mutex<HashMap<Notebook, (u64, Record)>>>,
 }
 
 #[derive(Debug, Default)]
 struct Written {
-    numbers: HashMap<User, u64>,
+    numbers: HashMap<Notebook, u64>,
     /// Another hub has the store now.
     is_closed: bool,
 }
@@ -51,8 +51,8 @@ impl Saver {
     pub(crate) async fn save_in_the_end(&self, record: &Record) {
         let number = self.next();
         if let Err(error) = self.save_in_order(number, record).await {
-            tracing::warn!(user = record.user.name(), %error, "a notebook's state is not saved yet");
-            self.unsaved().insert(record.user.clone(), (number, record.clone()));
+            tracing::warn!(notebook = %record.notebook, %error, "a notebook's state is not saved yet");
+            self.unsaved().insert(record.notebook.clone(), (number, record.clone()));
         }
     }
 
@@ -81,7 +81,7 @@ impl Saver {
             if self.save_in_order(number, &record).await.is_err() {
                 return false;
             }
-            tracing::info!(user = record.user.name(), "a notebook's state is saved now");
+            tracing::info!(notebook = %record.notebook, "a notebook's state is saved now");
         }
         true
     }
@@ -94,7 +94,7 @@ impl Saver {
                 let what = "another process looks after it now".into();
                 return Err(StoreError::Broken { folder: String::new(), what });
             }
-            let last = written.numbers.entry(copy.user.clone()).or_default();
+            let last = written.numbers.entry(copy.notebook.clone()).or_default();
             if *last < number {
                 store.put(&copy)?;
                 *last = number;
@@ -107,8 +107,8 @@ impl Saver {
             Err(StoreError::Broken { folder: String::new(), what })
         })?;
         let mut unsaved = self.unsaved();
-        if unsaved.get(&record.user).is_some_and(|(waiting, _)| *waiting <= number) {
-            unsaved.remove(&record.user);
+        if unsaved.get(&record.notebook).is_some_and(|(waiting, _)| *waiting <= number) {
+            unsaved.remove(&record.notebook);
         }
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Saver {
         self.order.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn unsaved(&self) -> MutexGuard<'_, HashMap<User, (u64, Record)>> {
+    fn unsaved(&self) -> MutexGuard<'_, HashMap<Notebook, (u64, Record)>> {
         self.unsaved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -12,10 +12,10 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, params};
+use rusqlite::{Connection, ErrorCode, Row, params};
 
 use super::{Store, StoreError, folder};
-use crate::{clock, record::Record};
+use crate::{clock, notebook::Notebook, record::Record};
 
 /// The steps from an empty database to the present one, in order; `user_version` counts them.
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_servers.sql")];
@@ -118,23 +118,23 @@ impl Sqlite {
 impl Store for Sqlite {
     fn all(&self) -> Result<Vec<Record>, StoreError> {
         self.with(|connection, notebooks| {
-            let mut statement = connection.prepare("SELECT user, record FROM server")?;
+            let mut statement = connection.prepare("SELECT user, name, record FROM server")?;
             let rows = statement
-                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+                .query_map([], |row| Ok((key(row)?, row.get::<_, String>(2)?)))?;
             let (mut records, mut unreadable) = (Vec::new(), Vec::new());
             for row in rows {
-                let (user, text) = row?;
+                let (key, text) = row?;
                 match serde_json::from_str(&text) {
                     Ok(record) => records.push(record),
                     Err(error) => {
-                        tracing::warn!(user, %error, "a notebook's record is unreadable");
-                        unreadable.push(user);
+                        tracing::warn!(user = key.0, name = key.1, %error, "a notebook's record is unreadable");
+                        unreadable.push(key);
                     }
                 }
             }
             if !unreadable.is_empty() {
                 let copies = folder::read_all(notebooks);
-                let is_missing = |copy: &Record| unreadable.iter().any(|u| u == copy.user.name());
+                let is_missing = |copy: &Record| unreadable.contains(&key_of(copy));
                 records.extend(copies.into_iter().filter(is_missing));
             }
             Ok(records)
@@ -199,12 +199,25 @@ fn migrate(connection: &mut Connection, notebooks: &Path) -> Result<(), Trouble>
     Ok(())
 }
 
+/// The user and the name of a notebook, as they stand in its row.
+type Key = (String, String);
+
+fn key(row: &Row<'_>) -> rusqlite::Result<Key> {
+    Ok((row.get(0)?, row.get(1)?))
+}
+
+fn key_of(record: &Record) -> Key {
+    let Notebook { user, name } = &record.notebook;
+    (user.name().to_owned(), name.as_str().to_owned())
+}
+
 fn insert(connection: &Connection, record: &Record) -> Result<(), Trouble> {
     let text = serde_json::to_string(record).map_err(io::Error::from)?;
+    let (user, name) = key_of(record);
     connection.execute(
-        "INSERT INTO server (user, name, phase, record) VALUES (?1, '', ?2, ?3) \
-         ON CONFLICT (user, name) DO UPDATE SET phase = ?2, record = ?3",
-        params![record.user.name(), record.phase.as_str(), text],
+        "INSERT INTO server (user, name, phase, record) VALUES (?1, ?2, ?3, ?4) \
+         ON CONFLICT (user, name) DO UPDATE SET phase = ?3, record = ?4",
+        params![user, name, record.phase.as_str(), text],
     )?;
     Ok(())
 }

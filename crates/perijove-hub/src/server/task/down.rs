@@ -26,7 +26,7 @@ impl Task {
         let reason = record.ended.take().map_or("it was stopped".to_owned(), |ended| ended.reason);
         record.ended = Some(Ended { reason, last_lines: Vec::new() });
         self.record = Some(record);
-        self.core.clear(&self.place).await;
+        self.core.clear(&self.notebook, &self.place).await;
         self.go(Phase::Absent);
         if let Some(launch) = next {
             // The record on the disk still says what follows: a crash here loses nothing.
@@ -39,9 +39,8 @@ impl Task {
 
     /// Starts what was to follow; its folder is ready since it was accepted.
     async fn replace(&mut self, launch: Launch) {
-        let file = launch.context.notebook_file(&launch.hash);
         let fallback = launch.clone();
-        if let Err(error) = self.begin(launch, &file).await {
+        if let Err(error) = self.begin(launch).await {
             // It was accepted before: its end is a failure to be shown, not an answer.
             if let Some(record) = &mut self.record {
                 record.launch = fallback;
@@ -60,15 +59,15 @@ impl Task {
                 stopped = &mut stopping => match stopped {
                     Ok(()) => return,
                     Err(error) => {
-                        tracing::error!(user = self.user.name(), error = said(&error),
+                        tracing::error!(notebook = %self.notebook, error = said(&error),
                             "a notebook does not stop");
                         tokio::time::sleep(PAUSE).await;
                         stopping = core.spawner.stop(handle, Duration::ZERO);
                     }
                 },
                 message = self.messages.recv() => match message {
-                    Some(Message::Launch { launch, file, reply }) => {
-                        let answer = self.put_next(*launch, &file).await;
+                    Some(Message::Launch { launch, reply }) => {
+                        let answer = self.put_next(*launch).await;
                         reply.send(answer).ok();
                         self.show();
                     }
@@ -89,7 +88,7 @@ impl Task {
     pub(super) async fn end_now(&self, handle: &Handle) {
         if let Err(error) = self.core.spawner.stop(handle, GRACE).await {
             tracing::error!(
-                user = self.user.name(),
+                notebook = %self.notebook,
                 error = said(&error),
                 "a notebook does not stop"
             );
@@ -97,8 +96,8 @@ impl Task {
     }
 
     pub(super) async fn fail(&mut self, reason: String, last_lines: Vec<String>) {
-        tracing::warn!(user = self.user.name(), reason, "a notebook did not start");
-        self.core.clear(&self.place).await;
+        tracing::warn!(notebook = %self.notebook, reason, "a notebook did not start");
+        self.core.clear(&self.notebook, &self.place).await;
         if let Some(record) = &mut self.record {
             record.handle = None;
             record.ended = Some(Ended { reason, last_lines });
@@ -115,11 +114,11 @@ impl Task {
             Some(Status::Ended(ended)) => ended,
             _ => Ended { reason: "it is gone".to_owned(), last_lines: Vec::new() },
         };
-        tracing::warn!(user = self.user.name(), reason = ended.reason, "a notebook is gone");
+        tracing::warn!(notebook = %self.notebook, reason = ended.reason, "a notebook is gone");
         if let Some(record) = &mut self.record {
             record.ended = Some(ended);
         }
-        self.core.clear(&self.place).await;
+        self.core.clear(&self.notebook, &self.place).await;
         self.go(Phase::Absent);
         self.save_in_the_end().await;
         self.leave();

@@ -28,7 +28,7 @@ impl Task {
         match self.wait_until_ready(&handle).await {
             Ok(Turn::Over) => {
                 if let Some(record) = &self.record {
-                    self.core.open_door(&self.user, &self.place, &record.token);
+                    self.core.open_door(&self.notebook, &self.place, &record.token);
                 }
                 self.go(Phase::Ready);
                 self.save_in_the_end().await;
@@ -54,7 +54,7 @@ impl Task {
         let plan = self.core.plan.load_full();
         let start = Start {
             plan: &plan,
-            user: &self.user,
+            notebook: &self.notebook,
             place: &self.place,
             launch: &record.launch,
             token: &record.token,
@@ -121,7 +121,7 @@ impl Task {
                 }
             }
         };
-        self.core.close_door(&self.place);
+        self.core.close_door(&self.notebook, &self.place);
         match turn {
             Turn::Over => self.go(Phase::Lost),
             Turn::Stop | Turn::Replace => {
@@ -134,12 +134,12 @@ impl Task {
     /// What a message means to a server that starts or runs; `None` when it goes on as it is.
     async fn hear(&mut self, message: Option<Message>) -> Option<Turn> {
         match message {
-            Some(Message::Launch { launch, file, reply }) => {
+            Some(Message::Launch { launch, reply }) => {
                 if self.record.as_ref().is_some_and(|record| record.launch.hash == launch.hash) {
-                    reply.send(Ok(self.join(*launch, file).await)).ok();
+                    reply.send(Ok(self.join(*launch).await)).ok();
                     return None;
                 }
-                let answer = self.put_next(*launch, &file).await;
+                let answer = self.put_next(*launch).await;
                 let is_accepted = answer.is_ok();
                 reply.send(answer).ok();
                 is_accepted.then_some(Turn::Replace)
@@ -153,14 +153,15 @@ impl Task {
     }
 
     /// The same is asked for again: only the file to open may differ.
-    async fn join(&mut self, launch: Launch, file: String) -> Launched {
+    async fn join(&mut self, launch: Launch) -> Launched {
         let url = launch.url(&self.place.address);
         if let Some(record) = &mut self.record {
             record.launch.opens.clone_from(&launch.opens);
         }
-        let made = self.core.tasks.spawn_blocking(move || ensure_notebook(&launch, &file)).await;
+        let name = self.notebook.name.clone();
+        let made = self.core.tasks.spawn_blocking(move || ensure_notebook(&launch, &name)).await;
         if let Ok(Err(error)) = made {
-            tracing::warn!(user = self.user.name(), error = said(&error), "no first notebook");
+            tracing::warn!(notebook = %self.notebook, error = said(&error), "no first notebook");
         }
         self.show();
         Launched { url, phase: self.phase, is_created: false }
@@ -168,18 +169,14 @@ impl Task {
 
     /// Another context takes this one's place as soon as it has stopped. It is saved first: when
     /// that cannot be done, what runs goes on.
-    pub(super) async fn put_next(
-        &mut self,
-        launch: Launch,
-        file: &str,
-    ) -> Result<Launched, LaunchError> {
+    pub(super) async fn put_next(&mut self, launch: Launch) -> Result<Launched, LaunchError> {
         let Some(record) = &self.record else { return Err(LaunchError::Closing) };
         let url = launch.url(&self.place.address);
         let mut changed = record.clone();
         changed.phase = Phase::Stopping;
         changed.next = Some(launch.clone());
         self.core.saver.save(&changed).await?;
-        if let Err(error) = self.prepare(&launch, file).await {
+        if let Err(error) = self.prepare(&launch).await {
             self.save_in_the_end().await;
             return Err(error);
         }

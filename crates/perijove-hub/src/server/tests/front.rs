@@ -74,8 +74,9 @@ async fn bad_requests_are_told_what_is_wrong() {
     check_refused("POST", "/notebooks//x", json!({}), 400, empty).await;
     let context = "`startup` must be Python source as text";
     check_refused("POST", "/notebooks/ada", json!({"startup": []}), 400, context).await;
-    let named = "a notebook beside a user's first one is not supported yet";
-    check_refused("POST", "/notebooks/ada/second", json!({}), 422, named).await;
+    let named =
+        "a notebook's name has 1 to 30 letters a–z, digits and `-`, and does not begin with `-`";
+    check_refused("POST", "/notebooks/ada/Second", json!({}), 400, named).await;
     check_refused("GET", "/notebooks/ada", json!({}), 404, "no notebook of `ada` is known").await;
     check_refused("DELETE", "/notebooks/ada", json!({}), 404, "no notebook of `ada` is running")
         .await;

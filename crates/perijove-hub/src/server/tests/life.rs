@@ -123,10 +123,14 @@ async fn a_notebook_that_dies_is_shown_as_such() {
 async fn there_are_never_too_many() {
     let world = World::new();
     world.launch("a", json!({})).await;
+    world.launch("a/second", json!({})).await;
+    let (status, answer) = world.launch("a/third", json!({})).await;
+    let limit = "2 notebooks of this user are running, and one may have no more";
+    assert_eq!((status, answer["error"].as_str()), (503, Some(limit)));
     world.launch("b", json!({})).await;
     let (status, answer) = world.launch("c", json!({})).await;
     assert_eq!(status, 503);
-    assert_eq!(answer["error"], "too many notebooks are running: 2 at most");
+    assert_eq!(answer["error"], "too many notebooks are running: 3 at most");
     world.until_phase("a", Phase::Ready).await;
     let (status, _) = world.launch("a", json!({})).await;
     assert_eq!(status, 200);
@@ -135,6 +139,30 @@ async fn there_are_never_too_many() {
     world.api("DELETE", "/notebooks/b", &Value::Null).await;
     let (status, _) = world.launch("c", json!({})).await;
     assert_eq!(status, 202);
+}
+
+/// Each has an address, a script and a first file of its own, and the files in common.
+#[tokio::test]
+async fn a_user_has_one_notebook_beside_another() {
+    let world = World::new();
+    world.launch("ada", json!({"startup": "a = 1"})).await;
+    let (_, second) = world.launch("ada/orders", json!({"startup": "a = 2"})).await;
+    let url = second["url"].as_str().unwrap();
+    assert!(url.starts_with("/notebook/ada/~orders/lab/tree/orders-"), "{url}");
+    let first = world.until_phase("ada", Phase::Ready).await;
+    let second = world.until_phase("ada/orders", Phase::Ready).await;
+    let folder = first.folder.unwrap();
+    assert_eq!(second.folder.as_ref(), Some(&folder));
+    for (script, text) in [("startup.py", "a = 1"), ("orders/startup.py", "a = 2")] {
+        assert_eq!(std::fs::read_to_string(folder.join(".perijove").join(script)).unwrap(), text);
+    }
+    let (_, all) = world.api("GET", "/notebooks", &Value::Null).await;
+    assert_eq!((&all[0]["name"], &all[1]["name"]), (&Value::Null, &json!("orders")));
+    // What lies below the second one's address is never the first one's.
+    world.api("DELETE", "/notebooks/ada/orders", &Value::Null).await;
+    let page = world.page("GET", "/notebook/ada/~orders/lab", "ada").await;
+    assert_eq!(page.status, 404);
+    assert_eq!(world.until_phase("ada", Phase::Ready).await.process, first.process);
 }
 
 #[tokio::test]

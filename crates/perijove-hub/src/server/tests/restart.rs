@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::json;
 
 use super::{Behaviour, World};
-use crate::{phase::Phase, server::View, user::User};
+use crate::{notebook::Notebook, phase::Phase, server::View};
 
 #[tokio::test]
 async fn what_runs_is_found_again() {
@@ -55,7 +55,7 @@ async fn a_crash_between_any_two_steps_loses_nothing() {
         world.kill().await;
         {
             let mut records = world.disk.records.lock().unwrap();
-            let record = records.get_mut(&User::new("ada").unwrap()).unwrap();
+            let record = records.get_mut(&Notebook::called("ada")).unwrap();
             record.phase = phase;
             record.next = next.map(|hash: i32| crate::record::Launch {
                 hash: hash.to_string(),
@@ -82,7 +82,7 @@ async fn what_runs_unwanted_is_ended() {
     world.kill().await;
     {
         let mut records = world.disk.records.lock().unwrap();
-        records.get_mut(&User::new("ada").unwrap()).unwrap().phase = Phase::Absent;
+        records.get_mut(&Notebook::called("ada")).unwrap().phase = Phase::Absent;
     }
     world.revive();
     world.until_phase("ada", Phase::Absent).await;

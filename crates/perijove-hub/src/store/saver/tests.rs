@@ -7,9 +7,9 @@ use std::sync::{
 
 use super::{Saver, Store, StoreError};
 use crate::{
+    notebook::Notebook,
     phase::Phase,
     record::{Launch, Record, Token},
-    user::User,
 };
 
 /// A disk that can be full.
@@ -35,7 +35,7 @@ impl Store for Disk {
 
 fn record(phase: Phase) -> Record {
     Record {
-        user: User::new("ada").unwrap(),
+        notebook: Notebook::called("ada"),
         phase,
         launch: Launch {
             context: crate::context::Context::default(),

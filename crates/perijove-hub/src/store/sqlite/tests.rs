@@ -6,14 +6,14 @@ use tempfile::TempDir;
 
 use super::{Sqlite, Store, StoreError};
 use crate::{
+    notebook::Notebook,
     phase::Phase,
     record::{Launch, Record, Token},
-    user::User,
 };
 
-pub(super) fn record(user: &str, hash: &str) -> Record {
+pub(super) fn record(notebook: &str, hash: &str) -> Record {
     Record {
-        user: User::new(user).unwrap(),
+        notebook: Notebook::called(notebook),
         phase: Phase::Ready,
         launch: Launch {
             context: crate::context::Context::default(),
@@ -36,7 +36,7 @@ fn state() -> TempDir {
 fn hashes(folder: &Path) -> Vec<(String, String)> {
     let records = Sqlite::open(folder).unwrap().all().unwrap();
     let mut found: Vec<_> =
-        records.into_iter().map(|r| (r.user.name().to_owned(), r.launch.hash)).collect();
+        records.into_iter().map(|r| (r.notebook.to_string(), r.launch.hash)).collect();
     found.sort();
     found
 }
@@ -51,9 +51,11 @@ fn records_survive_and_are_replaced() {
     let store = Sqlite::open(folder.path()).unwrap();
     store.put(&record("ada", "1")).unwrap();
     store.put(&record("bob", "1")).unwrap();
+    store.put(&record("ada/b", "3")).unwrap();
     store.put(&record("ada", "2")).unwrap();
     drop(store);
-    assert_eq!(hashes(folder.path()), [pair("ada", "2"), pair("bob", "1")]);
+    let expected = [pair("ada", "2"), pair("ada/b", "3"), pair("bob", "1")];
+    assert_eq!(hashes(folder.path()), expected);
 }
 
 #[test]
@@ -62,7 +64,7 @@ fn nobody_else_can_read_what_holds_tokens() {
     let store = Sqlite::open(folder.path()).unwrap();
     let ada = record("ada", "1");
     store.put(&ada).unwrap();
-    let copy = format!("notebooks/{}/record.json", ada.user.short_name());
+    let copy = format!("notebooks/{}/record.json", ada.notebook.short_name());
     for file in ["state.db", "state.db-wal", "state.db-shm", &copy] {
         let mode = fs::metadata(folder.path().join(file)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -113,7 +115,7 @@ fn a_record_that_cannot_be_read_is_taken_from_its_copy() {
     for user in ["ada", "bob", "eve"] {
         store.put(&record(user, "1")).unwrap();
     }
-    let copy = format!("notebooks/{}/record.json", record("eve", "1").user.short_name());
+    let copy = format!("notebooks/{}/record.json", record("eve", "1").notebook.short_name());
     fs::write(folder.path().join(copy), "{").unwrap();
     let spoil = "UPDATE server SET record = '{' WHERE user IN ('ada', 'eve')";
     store.connection.lock().unwrap().as_ref().unwrap().execute(spoil, []).unwrap();
