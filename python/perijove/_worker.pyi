@@ -72,3 +72,11 @@ class FileWrapper:
 
 def request_id() -> str:
     """The id of the request that the calling thread or task works on; empty outside of requests."""
+
+def confine(confinement: str, /) -> None:
+    """Takes an account, limits and a sandbox upon this process, for good.
+
+    `confinement` is JSON: `{"account": {"uid", "gid", "groups"}, "limits": {...}, "sandbox": {"read":
+    [...], "change": [...], "unlisted": [...], "write": [...]}}`, each of them optional. The process
+    must have one thread. Whatever is raised, it must end: part of it may be taken.
+    """

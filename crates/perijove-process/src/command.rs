@@ -12,10 +12,9 @@ use std::{
     process::Stdio,
 };
 
-use serde::{Deserialize, Serialize};
+use perijove_confine::{Account, Limits, Sandbox};
 use thiserror::Error;
 
-use crate::Limits;
 use steps::Steps;
 
 /// A process to be started. It inherits nothing that is not named here: no variable, no
@@ -34,9 +33,11 @@ pub struct Command {
     pub descriptors: Vec<(OwnedFd, RawFd)>,
     /// `None`: the parent's. Needs root.
     pub account: Option<Account>,
+    pub limits: Limits,
+    /// Which files are all that it may use; `None`: whatever the account may.
+    pub sandbox: Option<Sandbox>,
     /// Which permissions its files do not get; `None`: as the parent's.
     pub umask: Option<u32>,
-    pub limits: Limits,
     pub parent_death: ParentDeath,
     /// Whether it leads a session (and so a process group) of its own.
     pub is_session: bool,
@@ -62,15 +63,6 @@ impl std::fmt::Debug for Input {
             Self::Open(_) => "Open",
         })
     }
-}
-
-/// The Unix account a child runs as.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Account {
-    pub uid: u32,
-    pub gid: u32,
-    /// Supplementary groups, all of them.
-    pub groups: Vec<u32>,
 }
 
 /// What the kernel does to a child when the thread that started it ends.
@@ -105,8 +97,9 @@ impl Command {
             input: Input::Null,
             descriptors: Vec::new(),
             account: None,
-            umask: None,
             limits: Limits::default(),
+            sandbox: None,
+            umask: None,
             parent_death: ParentDeath::Ignored,
             is_session: false,
         }

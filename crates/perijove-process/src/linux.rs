@@ -10,10 +10,9 @@ use std::{
 
 use rustix::{
     process::{
-        Gid, Pid, PidfdFlags, Signal, Uid, getpid, getppid, pidfd_open, pidfd_send_signal,
+        Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, pidfd_send_signal,
         set_child_subreaper, set_parent_process_death_signal,
     },
-    thread::{set_thread_gid, set_thread_groups, set_thread_uid},
     time::{ClockId, clock_gettime},
 };
 use tokio::io::{Interest, unix::AsyncFd};
@@ -23,14 +22,6 @@ pub(crate) fn die_with(parent: Pid, signal: Signal) -> io::Result<()> {
     set_parent_process_death_signal(Some(signal))?;
     // The parent may have ended before the call: then no signal will come.
     if getppid() == Some(parent) { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ESRCH)) }
-}
-
-/// Takes an account for good. Called between fork and exec, where there is one thread only.
-pub(crate) fn take_account(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
-    set_thread_groups(groups)?;
-    set_thread_gid(gid)?;
-    set_thread_uid(uid)?;
-    Ok(())
 }
 
 /// Has exec close every descriptor from `first` on. A kernel without the call (before 5.11)

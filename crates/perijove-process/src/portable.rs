@@ -3,28 +3,13 @@
 use std::{env, ffi::CStr, io, path::PathBuf, time::Duration};
 
 use rustix::{
-    process::{Gid, Pid, Signal, Uid, kill_process, test_kill_process},
+    process::{Pid, Signal, kill_process, test_kill_process},
     time::{ClockId, clock_gettime},
 };
 
 /// Nobody tells a child of its parent's death here: children watch their standard input instead.
 pub(crate) fn die_with(_parent: Pid, _signal: Signal) -> io::Result<()> {
     Ok(())
-}
-
-/// Takes an account for good. Called between fork and exec, where there is one thread only.
-pub(crate) fn take_account(uid: Uid, gid: Gid, groups: &[Gid]) -> io::Result<()> {
-    let count = groups.len().try_into().map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
-    // SAFETY: the pointer and the count describe the slice; a group is a plain number.
-    #[expect(unsafe_code, reason = "the standard library does not set groups")]
-    let groups_set = unsafe { libc::setgroups(count, groups.as_ptr().cast()) };
-    // SAFETY: plain numbers.
-    #[expect(unsafe_code, reason = "must happen in the order groups, group, user")]
-    let gid_set = if groups_set == 0 { unsafe { libc::setgid(gid.as_raw()) } } else { -1 };
-    // SAFETY: plain numbers.
-    #[expect(unsafe_code, reason = "must happen in the order groups, group, user")]
-    let uid_set = if gid_set == 0 { unsafe { libc::setuid(uid.as_raw()) } } else { -1 };
-    if uid_set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Relies on each descriptor's own flag, which Rust sets on all it opens.

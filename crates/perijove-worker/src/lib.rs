@@ -7,6 +7,7 @@
 mod answer;
 mod asgi;
 mod claims;
+mod confine;
 mod connection;
 mod environ;
 mod exchange;
@@ -46,6 +47,7 @@ mod module {
     #[pymodule_export]
     use crate::{
         asgi::AsgiWorker,
+        confine::confine,
         worker::{Worker, request_id},
         wrapper::FileWrapper,
     };

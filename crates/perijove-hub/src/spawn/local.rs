@@ -15,7 +15,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_process::{How, Limits, guardian};
+use perijove_process::{Confinement, How, guardian};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
@@ -194,8 +194,7 @@ fn spec(start: &Start<'_>) -> guardian::Spec {
         arguments: vec![plan.launcher().display().to_string()],
         environment: environment(start),
         folder: launch.folder.clone(),
-        account: None,
-        limits: Limits::default(),
+        confinement: Confinement::default(),
         input: input.to_string(),
         kill_after: (launch.kill_timeout > 0).then(|| Duration::from_secs(launch.kill_timeout)),
         stop_grace: GRACE,

@@ -9,10 +9,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use perijove_confine::{Confinement, Failed, Prepared};
 use rustix::{
     fs::Mode,
-    io::fcntl_dupfd_cloexec,
-    process::{Gid, Pid, Resource, Rlimit, Signal, Uid, chdir, getpid, setrlimit, setsid, umask},
+    io::{fcntl_dupfd_cloexec, write},
+    process::{Pid, Signal, chdir, getpid, setsid, umask},
+    stdio::stderr,
 };
 
 use super::{Command, Input, ParentDeath, SpawnError};
@@ -23,8 +25,7 @@ use crate::system;
 pub(super) struct Steps {
     is_session: bool,
     umask: Option<Mode>,
-    limits: Vec<(Resource, Rlimit)>,
-    account: Option<(Uid, Gid, Vec<Gid>)>,
+    confinement: Prepared,
     folder: Option<CString>,
     parent_death: Option<(Signal, Pid)>,
     /// The sources lie above all targets, so that no copy overwrites a source.
@@ -47,14 +48,15 @@ impl Steps {
             ParentDeath::Terminates => Some(Signal::TERM),
             ParentDeath::Kills => Some(Signal::KILL),
         };
+        let confinement = Confinement {
+            account: command.account,
+            limits: command.limits,
+            sandbox: command.sandbox,
+        };
         let steps = Self {
             is_session: command.is_session,
             umask: command.umask.map(Mode::from_raw_mode),
-            limits: command.limits.calls(),
-            account: command.account.map(|account| {
-                let groups = account.groups.into_iter().map(Gid::from_raw).collect();
-                (Uid::from_raw(account.uid), Gid::from_raw(account.gid), groups)
-            }),
+            confinement: confinement.prepare().map_err(fail)?,
             folder,
             parent_death: parent_death.map(|signal| (signal, getpid())),
             descriptors: above_targets(command.descriptors).map_err(fail)?,
@@ -70,12 +72,7 @@ impl Steps {
         if let Some(mask) = self.umask {
             umask(mask);
         }
-        for (resource, limit) in &self.limits {
-            setrlimit(*resource, *limit)?;
-        }
-        if let Some((uid, gid, groups)) = &self.account {
-            system::take_account(*uid, *gid, groups)?;
-        }
+        self.confinement.take().map_err(complain)?;
         if let Some(folder) = &self.folder {
             chdir(folder.as_c_str())?;
         }
@@ -89,6 +86,14 @@ impl Steps {
         }
         Ok(())
     }
+}
+
+/// Says on the child's standard error what failed: the parent learns of the error's number only.
+fn complain(failed: Failed) -> io::Error {
+    for part in ["perijove: a process could not ", failed.what, "\n"] {
+        write(stderr(), part.as_bytes()).ok();
+    }
+    failed.source
 }
 
 fn place(source: &OwnedFd, target: RawFd) -> io::Result<()> {

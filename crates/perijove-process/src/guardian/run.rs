@@ -105,8 +105,9 @@ fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
     command.environment =
         spec.environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     command.folder = Some(spec.folder);
-    command.account = spec.account;
-    command.limits = spec.limits;
+    command.account = spec.confinement.account;
+    command.limits = spec.confinement.limits;
+    command.sandbox = spec.confinement.sandbox;
     command.input = Input::Closed(spec.input.into_bytes());
     command.is_session = true;
     // Without its guardian nobody would hold the server.

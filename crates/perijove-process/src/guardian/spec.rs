@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Account, Limits};
+use crate::Confinement;
 
 /// Bytes of a specification.
 const LONGEST: u64 = 16 << 20;
@@ -24,9 +24,9 @@ pub struct Spec {
     /// The complete environment.
     pub environment: BTreeMap<String, String>,
     pub folder: PathBuf,
-    /// `None`: the guardian's own.
-    pub account: Option<Account>,
-    pub limits: Limits,
+    /// What the server takes upon itself before it runs.
+    #[serde(default)]
+    pub confinement: Confinement,
     /// What the server reads on its standard input, before its end; may hold secrets.
     pub input: String,
     /// From the start, whatever happens; `None`: never.

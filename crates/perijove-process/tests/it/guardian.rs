@@ -9,7 +9,7 @@ use std::{
 };
 
 use perijove_process::{
-    How, Limits,
+    Confinement, How,
     guardian::{self, Ended, Handle, Program, Record, Spec, StartError, Status, Why},
 };
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,8 +40,7 @@ impl Story {
             arguments: vec!["-c".into(), script.into()],
             environment: [("PATH".into(), "/usr/bin:/bin".into())].into(),
             folder: "/".into(),
-            account: None,
-            limits: Limits::default(),
+            confinement: Confinement::default(),
             input: String::new(),
             kill_after: None,
             stop_grace: LONG,

@@ -8,5 +8,6 @@
 )]
 
 mod child;
+mod confinement;
 mod guardian;
 mod witness;

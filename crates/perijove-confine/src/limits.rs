@@ -1,19 +1,20 @@
-//! Limits of a child that the kernel enforces: resource limits now; control groups and Landlock
-//! take their place here when they come.
+//! Resource limits, which the kernel keeps for each process by itself.
 
 use rustix::process::{Resource, Rlimit, getrlimit};
 use serde::{Deserialize, Serialize};
 
-/// What a child and its descendants may use, each process by itself; `None`: as the parent.
+/// What a process and its descendants may use, each by itself; `None`: as before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Limits {
     /// Open descriptors.
     pub open_files: Option<u64>,
-    /// Processes and threads of the child's account, counted over the whole machine.
+    /// Processes and threads of the account, counted over the whole machine.
     pub processes: Option<u64>,
-    /// Bytes of address space.
+    /// Bytes of address space, which many programs reserve without using it.
     pub address_space: Option<u64>,
+    /// Bytes of memory of its own that it may write to (since Linux 4.7 not the heap alone).
+    pub data: Option<u64>,
     /// Bytes of a file it writes.
     pub file_size: Option<u64>,
     /// Bytes of a core dump.
@@ -23,13 +24,14 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The calls to make in the child. A value beyond what this process may set is lowered to it:
-    /// a limit that cannot be loosened must not keep a child from starting.
+    /// The calls to make. A value beyond what this process may set is lowered to it:
+    /// a limit that cannot be loosened must not keep a process from starting.
     pub(crate) fn calls(&self) -> Vec<(Resource, Rlimit)> {
         [
             (Resource::Nofile, self.open_files),
             (Resource::Nproc, self.processes),
             (Resource::As, self.address_space),
+            (Resource::Data, self.data),
             (Resource::Fsize, self.file_size),
             (Resource::Core, self.core),
             (Resource::Cpu, self.cpu_time),
