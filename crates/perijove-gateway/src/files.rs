@@ -38,6 +38,7 @@ use missing::Missing;
 pub use cache::FileMemory;
 pub use caching::CacheRule;
 pub use settings::FileSettings;
+pub use types::MediaTypes;
 pub(crate) use types::media_type;
 
 /// A folder of static files, or one file, below a path prefix.
@@ -60,6 +61,7 @@ pub struct Files {
     /// A slash and the name of what answers where there is no file.
     fallback: Option<Vec<u8>>,
     caching: Caching,
+    types: MediaTypes,
     /// Texts are compressed when they are read, and kept so.
     compresses: bool,
     cache: Cache,
@@ -83,6 +85,7 @@ impl Files {
                 rules: settings.cache_rules,
                 knows_fingerprints: settings.knows_fingerprints,
             },
+            types: settings.types,
             compresses: settings.compresses,
             cache: settings.memory.shelf(),
             missing: Missing::default(),
@@ -228,7 +231,7 @@ impl Files {
         } else if self.missing.is_known(place.path, place.now) {
             return Ok(Found::Nothing);
         }
-        let found = entry::load(place, &self.caching, self.compresses)?;
+        let found = entry::load(place, (&self.caching, &self.types), self.compresses)?;
         if let Found::File(entry) = &found {
             self.cache.insert(place.path, entry.clone());
         }

@@ -59,7 +59,7 @@ pub use body::{Body, BodyError, FileBody, Source};
 pub use confine::{Confinement, CookieNames};
 pub use fields::FieldBlock;
 pub(crate) use files::media_type;
-pub use files::{CacheRule, FileMemory, FileSettings, Files, clean_path};
+pub use files::{CacheRule, FileMemory, FileSettings, Files, MediaTypes, clean_path};
 pub use finish::{ErrorDocument, ErrorDocuments, ExtraFields, Finish, SendFiles};
 pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, Listeners, Plan};
 pub use guard::{Guard, Pass, Question, Verdict};

@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{beneath::Folder, caching::Caching, types::media_type, validators::Validators};
+use super::{MediaTypes, beneath::Folder, caching::Caching, validators::Validators};
 use crate::{
     FieldBlock, FileBody,
     coding::Coding,
@@ -103,7 +103,11 @@ pub(super) enum Found {
 }
 
 /// Opens and reads a file and its neighbours; without any, `compresses` makes some of a small text.
-pub(super) fn load(place: Place<'_>, caching: &Caching, compresses: bool) -> io::Result<Found> {
+pub(super) fn load(
+    place: Place<'_>,
+    (caching, types): (&Caching, &MediaTypes),
+    compresses: bool,
+) -> io::Result<Found> {
     let (file, metadata) = place.open(Coding::Identity)?;
     if metadata.is_dir() {
         return Ok(Found::Folder);
@@ -121,18 +125,18 @@ pub(super) fn load(place: Place<'_>, caching: &Caching, compresses: bool) -> io:
         }
     }
     let wall = (place.wall_clock)();
+    let media_type = types.of(place.path);
     let makes_some = compresses
         && found.is_empty()
         && (SHORTEST..=SMALL).contains(&metadata.size())
-        && is_compressible(media_type(place.path).as_bytes());
+        && is_compressible(media_type.as_bytes());
     let has_neighbours = makes_some || !found.is_empty();
     found.push((Coding::Identity, file, metadata));
     let is_settled = found.iter().all(|(_, _, there)| is_settled(there, wall));
-    let path = place.path;
-    let cache_control = caching.of(path);
+    let cache_control = caching.of(place.path);
     let cache_control = cache_control.as_deref();
     let variants = found.into_iter().map(|(coding, file, metadata)| {
-        let fields = Fields { coding, path, cache_control, has_neighbours };
+        let fields = Fields { coding, media_type, cache_control, has_neighbours };
         Variant::read(file, &metadata, &fields, wall)
     });
     let mut variants: SmallVec<[Variant; 1]> = variants.collect::<io::Result<_>>()?;
@@ -288,7 +292,7 @@ impl Stamp {
 /// What the fields of an answer are made of.
 struct Fields<'a> {
     coding: Coding,
-    path: &'a [u8],
+    media_type: &'a str,
     cache_control: Option<&'a str>,
     has_neighbours: bool,
 }
@@ -296,7 +300,7 @@ struct Fields<'a> {
 impl Fields<'_> {
     fn whole(&self, validators: &Validators) -> FieldBlock {
         let mut fields = FieldBlock::new();
-        fields.push("Content-Type", media_type(self.path));
+        fields.push("Content-Type", self.media_type);
         fields.push("Accept-Ranges", "bytes");
         if self.coding != Coding::Identity {
             fields.push("Content-Encoding", self.coding.token());

@@ -1,6 +1,6 @@
 //! How files of a folder are served.
 
-use super::{CacheRule, FileMemory};
+use super::{CacheRule, FileMemory, MediaTypes};
 
 /// How files of a folder are served.
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub struct FileSettings {
     /// Whether a file whose name holds a hash of its content may be kept for ever where no rule
     /// fits.
     pub knows_fingerprints: bool,
+    /// Types of files that count before those that are built in.
+    pub types: MediaTypes,
     /// Whether small texts are compressed when they are read, and kept so.
     pub compresses: bool,
     /// Where small files are kept.
@@ -32,6 +34,7 @@ impl Default for FileSettings {
             fallback: None,
             cache_rules: Vec::new(),
             knows_fingerprints: true,
+            types: MediaTypes::default(),
             compresses: true,
             memory: FileMemory::new(64 << 20),
         }

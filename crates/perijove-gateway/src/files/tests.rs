@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::{CacheRule, FileMemory, FileSettings, Files};
+use super::{CacheRule, FileMemory, FileSettings, Files, MediaTypes};
 use crate::{Body, Head, Response};
 
 /// A folder and what serves it, at a time of its own.
@@ -201,11 +201,13 @@ fn the_prefix_is_cut_off() {
 fn fields_tell_what_a_file_is() {
     let rule =
         CacheRule { pattern: "d*".to_owned(), age: Duration::from_secs(60), is_immutable: false };
-    let settings = FileSettings { cache_rules: vec![rule], ..FileSettings::default() };
+    let types = MediaTypes::new([("shader".to_owned(), "text/x-shader".to_owned())]);
+    let settings = FileSettings { cache_rules: vec![rule], types, ..FileSettings::default() };
     let site = Served::with("/", settings);
-    site.write("index.html", "home").write("a.js", "js").write("data", "?");
+    site.write("a.shader", "s").write("index.html", "home").write("a.js", "js").write("data", "?");
     assert_eq!(site.field("/", &[], "content-type"), "text/html; charset=utf-8");
     assert_eq!(site.field("/a.js", &[], "content-type"), "text/javascript; charset=utf-8");
+    assert_eq!(site.field("/a.shader", &[], "content-type"), "text/x-shader");
     assert_eq!(site.field("/data", &[], "content-type"), "application/octet-stream");
     assert_eq!(site.field("/data", &[], "accept-ranges"), "bytes");
     assert_eq!(site.field("/data", &[], "cache-control"), "max-age=60");

@@ -1,5 +1,29 @@
 //! The media type of a file, by the end of its name.
 
+/// Media types by the ends of names, which count before those that are known anyway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MediaTypes(Vec<(Vec<u8>, String)>);
+
+impl MediaTypes {
+    /// Each an ending, with or without its dot, and a type, which must be one that can stand in a
+    /// header field.
+    pub fn new(types: impl IntoIterator<Item = (String, String)>) -> Self {
+        let ending = |name: &str| format!(".{}", name.trim_start_matches('.')).to_ascii_lowercase();
+        let types = types.into_iter().map(|(name, of)| (ending(&name).into_bytes(), of));
+        Self(types.collect())
+    }
+
+    /// The media type for a file's name.
+    pub(super) fn of(&self, name: &[u8]) -> &str {
+        let ends = |ending: &[u8]| {
+            let at = name.len().checked_sub(ending.len()).and_then(|at| name.get(at..));
+            at.is_some_and(|end| end.eq_ignore_ascii_case(ending))
+        };
+        let own = self.0.iter().find(|(ending, _)| ends(ending));
+        own.map_or_else(|| media_type(name), |(_, of)| of)
+    }
+}
+
 /// The media type for a file's name; unknown ones are bytes, which browsers offer to save.
 pub(crate) fn media_type(name: &[u8]) -> &'static str {
     const UNKNOWN: &str = "application/octet-stream";
@@ -118,6 +142,19 @@ mod tests {
         check("README", "application/octet-stream");
         check("a.", "application/octet-stream");
         check("a.unheard-of", "application/octet-stream");
+    }
+
+    #[test]
+    fn own_types_come_first() {
+        let own = [("js", "text/x-own"), (".TAR.gz", "application/x-tgz"), ("x", "a/x")];
+        let own = MediaTypes::new(own.map(|(name, of)| (name.to_owned(), of.to_owned())));
+        let check = |name: &str, expected| assert_eq!(own.of(name.as_bytes()), expected);
+        check("/a/app.JS", "text/x-own");
+        check("a.tar.gz", "application/x-tgz");
+        check("a.gz", "application/gzip");
+        check("a.x", "a/x");
+        check("ax", "application/octet-stream");
+        check("x", "application/octet-stream");
     }
 
     #[test]

@@ -134,6 +134,9 @@ pub struct Route {
     /// Whether files whose names hold a hash of their content may be kept for ever where no rule
     /// of `cache` fits. Without it they may.
     pub immutable: Option<bool>,
+    /// Media types of files by the ends of their names, before those that are built in:
+    /// `{ glsl = "text/plain" }`.
+    pub types: BTreeMap<String, String>,
     /// Whether texts are compressed for clients that can read it. Without it as for the site.
     pub compress: Option<bool>,
     /// Header fields that every answer has, beside those of the site.

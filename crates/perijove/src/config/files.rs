@@ -1,6 +1,6 @@
 //! Settings of files that are served as they are.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -30,6 +30,9 @@ pub struct Static {
     /// Whether files whose names hold a hash of their content, such as `app.3f2a9c1b.js`, may be
     /// kept for ever where no rule of `cache` fits. Without it they may.
     pub immutable: Option<bool>,
+    /// Media types of files by the ends of their names, before those that are built in:
+    /// `{ glsl = "text/plain" }`.
+    pub types: BTreeMap<String, String>,
     /// Not for clients: only what the application names in `X-Accel-Redirect` is sent.
     pub internal: bool,
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::application::Place;
 use crate::config::{
     Plan,
-    plan::{ElsewherePlan, HostPlan, RouteTarget, SiteTarget, UpstreamAt},
+    plan::{ElsewherePlan, HostPlan, MemberPlan, RouteTarget, SiteTarget, UpstreamAt},
 };
 
 /// All programs elsewhere.
@@ -97,7 +97,8 @@ fn added_for_site(plan: &Plan) -> Option<&ElsewherePlan> {
 }
 
 fn fill(upstreams: &Upstreams, plan: &ElsewherePlan) -> Vec<UpstreamId> {
-    let add = |member: &crate::config::plan::MemberPlan| {
+    let has_equals = plan.members.len() > 1;
+    let add = |member: &MemberPlan| {
         let (address, protocol) = match &member.at {
             UpstreamAt::Tcp(at) => (UpstreamAddress::Tcp(at.clone()), Protocol::Http1),
             UpstreamAt::Tls(at, tls) => {
@@ -107,7 +108,12 @@ fn fill(upstreams: &Upstreams, plan: &ElsewherePlan) -> Vec<UpstreamId> {
         };
         let upstream =
             Upstream { address, protocol, capacity: None, account: None, is_replaced: false };
-        upstreams.add_weighed(upstream, member.weight)
+        // One alone has nobody to take turns with.
+        if has_equals {
+            upstreams.add_weighed(upstream, member.weight)
+        } else {
+            upstreams.add(upstream)
+        }
     };
     plan.members.iter().map(add).collect()
 }

@@ -5,11 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use rustls::{
+    ServerConfig,
+    pki_types::{PrivateKeyDer, pem::PemObject},
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, UnixListener},
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 
 use crate::site::{Connection, PATIENCE, Plan, Site, until};
 
@@ -225,4 +230,60 @@ async fn a_program_may_lie_elsewhere_than_it_thinks() {
     assert_eq!(answer.field("location"), Some("/login"));
     let answer = site.get("/named/x").await;
     answer.shows("GET /named/x HTTP/1.1").shows("Host: app.internal");
+}
+
+/// A program elsewhere under TLS, for `app.internal`; its certificate lies in the folder.
+async fn secure(folder: &std::path::Path) -> String {
+    let made = rcgen::generate_simple_self_signed(["app.internal".to_owned()]).unwrap();
+    std::fs::write(folder.join("ca.pem"), made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(made.signing_key.serialize_pem().as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let shaking = acceptor.accept(stream);
+            tokio::spawn(async move {
+                if let Ok(stream) = shaking.await {
+                    answer(stream, "secure").await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn programs_elsewhere_are_reached_by_tls() {
+    let plan = Plan::new();
+    let address = secure(plan.folder()).await;
+    let own = "ca = 'ca.pem', name = 'app.internal'";
+    let site = plan
+        .set(&format!(
+            "route = [\
+             {{ path = '/api/', upstream = 'https://{address}', upstream-tls = {{ {own} }} }}, \
+             {{ path = '/other/', upstream = 'https://{address}', upstream-tls = {{ ca = 'ca.pem' }} }}]"
+        ))
+        .start()
+        .await;
+    for _ in 0..3 {
+        site.get("/api/x").await.shows("secure: GET /api/x HTTP/1.1");
+    }
+    site.get("/other/x").await.is(502);
+    let told = site.logs("its certificate is not for 127.0.0.1, but for");
+    assert!(told.contains("app.internal") && told.contains("upstream-tls.name"), "{told}");
+    // What is read anew keeps what stays as it was.
+    site.tell(&["reload"]);
+    site.get("/api/x").await.shows("secure");
+    let status = site.status();
+    assert_eq!(status["upstreams"][0]["requests"], 4, "{status}");
+    assert_eq!(status["upstreams"][0]["address"], format!("https://{address}"));
+    assert_eq!(status["upstreams"][1]["failures"], 1);
 }

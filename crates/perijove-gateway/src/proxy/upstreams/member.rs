@@ -204,11 +204,13 @@ impl Member {
         }
     }
 
-    /// Notes that it ended a new connection without an answer. What we run ourselves is watched by
-    /// whoever runs it.
+    /// Notes that it ended a new connection without an answer. Only one that has equals rests then:
+    /// what we run ourselves is watched by whoever runs it.
     pub(crate) fn lose(&self) {
         if self.turns.is_some() {
             self.rest();
+        } else {
+            self.failures.fetch_add(1, Ordering::Relaxed);
         }
     }
 

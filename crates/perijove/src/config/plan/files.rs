@@ -1,8 +1,11 @@
 //! Files that are served as they are: of the site, or at a path of their own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
-use perijove_gateway::{CacheRule, FileMemory, FileSettings, Files};
+use perijove_gateway::{CacheRule, FileMemory, FileSettings, Files, MediaTypes};
 
 use super::Check;
 use crate::config::{CacheRule as WrittenRule, Route, Site, Static};
@@ -17,6 +20,7 @@ pub(crate) struct StaticPlan {
     fallback: Option<String>,
     cache_rules: Vec<CacheRule>,
     knows_fingerprints: bool,
+    types: MediaTypes,
     /// Small texts are kept compressed.
     compresses: bool,
     /// Sent only where an answer of the application says so.
@@ -50,6 +54,7 @@ impl StaticPlan {
             fallback: None,
             cache_rules: Vec::new(),
             knows_fingerprints: true,
+            types: MediaTypes::default(),
             compresses: true,
             is_internal: false,
         }
@@ -63,6 +68,7 @@ impl StaticPlan {
             fallback: self.fallback.clone(),
             cache_rules: self.cache_rules.clone(),
             knows_fingerprints: self.knows_fingerprints,
+            types: self.types.clone(),
             compresses: self.compresses,
             memory: memory.clone(),
         };
@@ -117,6 +123,7 @@ struct Options<'a> {
     fallback: Option<&'a str>,
     cache: &'a [WrittenRule],
     immutable: Option<bool>,
+    types: &'a BTreeMap<String, String>,
 }
 
 impl<'a> Options<'a> {
@@ -129,6 +136,7 @@ impl<'a> Options<'a> {
             fallback: item.fallback.as_deref(),
             cache: &item.cache,
             immutable: item.immutable,
+            types: &item.types,
         }
     }
 
@@ -141,6 +149,7 @@ impl<'a> Options<'a> {
             fallback: route.fallback.as_deref(),
             cache: &route.cache,
             immutable: route.immutable,
+            types: &route.types,
         }
     }
 
@@ -168,6 +177,7 @@ impl<'a> Options<'a> {
             fallback: self.fallback.map(str::to_owned),
             cache_rules: self.cache.iter().map(rule).collect(),
             knows_fingerprints: self.immutable.unwrap_or(true),
+            types: MediaTypes::new(self.types.clone()),
             ..StaticPlan { place, ..StaticPlan::of_folder(path, PathBuf::new()) }
         })
     }
@@ -193,6 +203,14 @@ impl<'a> Options<'a> {
                     let what = "`index`, `listing` and `fallback` are for a folder";
                     check.wrong(key, what, "");
                 }
+            }
+        }
+        for (name, of) in self.types {
+            let is_type = of.contains('/') && of.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+            if name.trim_start_matches('.').is_empty() || name.contains('/') || !is_type {
+                let what = format!("{name:?} = {of:?} is no type of an ending");
+                let hint = "for example { wasm = \"application/wasm\" }";
+                check.wrong(&format!("{key}.types"), what, hint);
             }
         }
         for (at, name) in self.index.unwrap_or_default().iter().enumerate() {
