@@ -74,6 +74,9 @@ pub(crate) struct Promise {
     /// seconds.
     #[serde(default)]
     pub(crate) closing_time: u64,
+    /// The file that the old one stands in with its number.
+    #[serde(default)]
+    pub(crate) pid_file: Option<PathBuf>,
     pub(crate) listeners: Vec<PromisedListener>,
     pub(crate) locks: Vec<PromisedLock>,
 }

@@ -9,6 +9,7 @@ use std::{
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
+    is_left: bool,
 }
 
 impl PidFile {
@@ -18,7 +19,17 @@ impl PidFile {
         draft.push(".new");
         fs::write(&draft, own())?;
         fs::rename(&draft, path)?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), is_left: false })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The process that has taken over stands there, or comes to at any moment: to look who does
+    /// and to remove the file are two steps.
+    pub(crate) fn leave(mut self) {
+        self.is_left = true;
     }
 }
 
@@ -28,8 +39,8 @@ fn own() -> String {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // The process that has taken over stands there already, or comes to.
-        if fs::read_to_string(&self.path).is_ok_and(|text| text == own()) {
+        // Somebody else may have put a number there.
+        if !self.is_left && fs::read_to_string(&self.path).is_ok_and(|text| text == own()) {
             // One that stays is replaced at the next start.
             fs::remove_file(&self.path).ok();
         }
@@ -53,5 +64,7 @@ mod tests {
         std::fs::write(&path, "1\n").unwrap();
         drop(file);
         assert!(path.exists(), "it is another's now");
+        PidFile::write(&path).unwrap().leave();
+        assert!(path.exists(), "it is to be another's");
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Inheritance {
     pub(crate) version: String,
     pub(crate) generation: u64,
     closing_time: Duration,
+    pub(crate) pid_file: Option<PathBuf>,
     listeners: Vec<(String, Option<PathBuf>, OwnedFd)>,
     locks: Vec<(PromisedLock, OwnedFd)>,
 }
@@ -120,9 +121,9 @@ impl Inheritance {
         for lock in promise.locks {
             locks.push((lock, channel.descriptor()?));
         }
-        let Promise { old, version, generation, closing_time, .. } = promise;
+        let Promise { old, version, generation, closing_time, pid_file, .. } = promise;
         let closing_time = Duration::from_secs(closing_time);
-        Some(Self { old, version, generation, closing_time, listeners, locks })
+        Some(Self { old, version, generation, closing_time, pid_file, listeners, locks })
     }
 
     /// The listeners of the old process, by their names.
@@ -167,6 +168,7 @@ mod tests {
             version: "1".to_owned(),
             generation: 1,
             closing_time: Duration::ZERO,
+            pid_file: None,
             listeners: Vec::new(),
             locks: Vec::new(),
         };

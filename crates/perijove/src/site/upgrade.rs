@@ -1,6 +1,7 @@
 //! A new process in the place of this one. `handover.rs` tells what both say to each other.
 
 use std::{
+    fs,
     io::{self, IsTerminal},
     os::fd::OwnedFd,
     sync::Arc,
@@ -126,6 +127,7 @@ impl Site {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             generation: self.source.generation + 1,
             closing_time: self.services.longest_end().as_secs(),
+            pid_file: self.pid_file.as_ref().map(|file| file.path().to_owned()),
             listeners: Vec::new(),
             locks: Vec::new(),
         };
@@ -169,6 +171,9 @@ impl Site {
         self.lock = None;
         // The new one looks at the files now.
         self.watched.send_replace(None);
+        if let Some(file) = self.pid_file.take() {
+            file.leave();
+        }
     }
 
     /// The new process has failed after this one had closed its hub.
@@ -198,7 +203,11 @@ impl Site {
 
     /// This process has taken over from another.
     pub(super) fn take_place(&mut self, inheritance: Inheritance) {
-        let Inheritance { old, version, .. } = inheritance;
+        let Inheritance { old, version, pid_file, .. } = inheritance;
+        if let Some(file) = pid_file.filter(|file| self.plan.pid_file.as_ref() != Some(file)) {
+            // One that stays names a process that has ended.
+            fs::remove_file(file).ok();
+        }
         self.listeners.own();
         self.sockets.remove_unwanted();
         if let Some(Err(error)) = self.lock.as_ref().map(crate::folders::Lock::note) {

@@ -92,14 +92,16 @@ async fn a_stop_reaches_every_process_that_still_finishes_something() {
 }
 
 #[tokio::test]
-async fn a_socket_that_is_wanted_no_more_leaves_no_file() {
-    let mut site = Plan::new().wsgi("hello").set("listen = ['unix:door.sock']").start().await;
-    let (door, other) = (site.folder().join("door.sock"), site.folder().join("other.sock"));
+async fn what_is_wanted_no_more_leaves_no_file() {
+    let plan = Plan::new().wsgi("hello").set("listen = ['unix:door.sock']");
+    let mut site = plan.set("pid-file = 'door.pid'").start().await;
+    let is_there = |site: &Site, name: &str| site.folder().join(name).exists();
+    assert!(is_there(&site, "door.sock") && is_there(&site, "door.pid"));
     let configuration = fs::read_to_string(site.folder().join("perijove.toml")).unwrap();
-    site.write("perijove.toml", configuration.replace("unix:door.sock", "unix:other.sock"));
+    site.write("perijove.toml", configuration.replace("door.", "other."));
     upgrade(&mut site).await;
-    assert!(other.exists());
-    assert!(!door.exists());
+    assert!(is_there(&site, "other.sock") && is_there(&site, "other.pid"));
+    assert!(!is_there(&site, "door.sock") && !is_there(&site, "door.pid"));
 }
 
 #[tokio::test]
