@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
@@ -19,11 +20,14 @@ __all__ = [
     "PYRAMID_BOOTSTRAP",
     "PYRAMID_GREETING",
     "add_greeting",
+    "add_project",
     "add_script",
     "get_dotted_path",
     "get_import_statement",
+    "include_classes",
     "include_sqlalchemy_models",
     "make_startup",
+    "project_of",
 ]
 
 log = logging.getLogger(__name__)
@@ -70,6 +74,16 @@ PYRAMID_GREETING = """\
 
 * **registry** – the site's settings and components
   ([Registry](https://docs.pylonsproject.org/projects/pyramid/en/latest/api/registry.html))
+"""
+
+#: Puts a project's folder on the path, for whatever Python the notebook runs.
+FIND_PROJECT = """\
+import os
+import sys
+
+project_root_path = {folder!r}
+if project_root_path not in sys.path:
+    sys.path.insert(0, project_root_path)
 """
 
 #: Imported into every shell that `make_startup` prepares: what it is for, where to read about it.
@@ -125,8 +139,17 @@ def include_sqlalchemy_models(notebook_context: dict[str, Any], Base: Any) -> No
     no import statement reaches (made inside a function, or by automap) are left out; of two with
     the same name the later one, by module, is called `module_Name`.
     """
+    include_classes(notebook_context, _models(Base))
+
+
+def include_classes(notebook_context: dict[str, Any], classes: Iterable[type]) -> None:
+    """Import classes into the shell, each by its name, and list them in the greeting.
+
+    Those that no import statement reaches are left out; of two with the same name the later one is
+    called `module_Name`.
+    """
     taken: dict[str, type] = {}
-    for model in _models(Base):
+    for model in classes:
         if not _is_importable(model):
             log.warning("the model `%s` cannot be imported into a shell", get_dotted_path(model))
             continue
@@ -136,6 +159,25 @@ def include_sqlalchemy_models(notebook_context: dict[str, Any], Base: Any) -> No
             statement += f" as {name}"
         add_script(notebook_context, statement)
         add_greeting(notebook_context, f"* **{name}** - {get_dotted_path(model)}")
+
+
+def add_project(notebook_context: dict[str, Any], folder: str) -> None:
+    """Let the shell import what lies in a project's folder, as the site does."""
+    add_script(notebook_context, FIND_PROJECT.format(folder=os.path.abspath(folder)))
+
+
+def project_of(module: str) -> str:
+    """The folder from which a module of the site was imported: what stands before its packages."""
+    path: str | None = getattr(sys.modules.get(module), "__file__", None)
+    if not path:
+        raise ValueError(
+            f"the module `{module}` is not imported here; hint: name one of the site's"
+        )
+    folder = os.path.dirname(os.path.abspath(path))
+    is_package = os.path.basename(path).startswith("__init__.")
+    for _ in range(module.count(".") + is_package):
+        folder = os.path.dirname(folder)
+    return folder
 
 
 def get_dotted_path(klass: type) -> str:

@@ -161,8 +161,8 @@ def test_a_shutdown_stops_and_minds_nothing_missing(site: Any, control: FakeCont
         ("ada", "", "ada", "private, max-age=4"),
         ("ada", "GET", "ada", "private, max-age=4"),
         ("秀樹", "HEAD", "%E7%A7%80%E6%A8%B9", "private, max-age=4"),
-        ("ada@example.com", "DELETE", "ada%40example%2Ecom", "no-store"),
-        ("a\r\nSet-Cookie: b", "POST", "a%0D%0ASet-Cookie%3A%20b", "no-store"),
+        ("ada@example.com", "DELETE", "ada%40example%2Ecom", "private, no-store"),
+        ("a\r\nSet-Cookie: b", "POST", "a%0D%0ASet-Cookie%3A%20b", "private, no-store"),
     ],
 )
 def test_the_question_is_answered_with_the_users_name(
