@@ -53,13 +53,13 @@ async fn until_lost(process: &Process, shared: &Shared, id: UpstreamId) -> Strin
     loop {
         shared.upstreams.troubled(id).await;
         sleep(NEWS).await;
-        if reach(process, &shared.greeting).await.is_ok() {
-            continue;
+        if reach(process, &shared.greeting).await.is_err() {
+            sleep(AGAIN).await;
+            if let Err(error) = reach(process, &shared.greeting).await {
+                return error.to_string();
+            }
         }
-        sleep(AGAIN).await;
-        if let Err(error) = reach(process, &shared.greeting).await {
-            return error.to_string();
-        }
+        shared.upstreams.reached(id);
     }
 }
 

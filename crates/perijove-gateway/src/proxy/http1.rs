@@ -39,6 +39,9 @@ use send::{SendError, Sending};
 /// How long a client that waits for `100 Continue` is kept waiting for an upstream that may not
 /// know what is expected (RFC 9110 10.1.1).
 const CONTINUE_TIME: Duration = Duration::from_secs(1);
+/// How long what the system did to the connections of a process that has ended may come behind the
+/// word that it has.
+const NEWS: Duration = Duration::from_millis(100);
 /// Interim answers to one request.
 const MOST_INTERIM: usize = 32;
 
@@ -77,6 +80,8 @@ enum Attempt {
     /// The connection ended without a byte of an answer.
     Unanswered {
         is_written: bool,
+        /// Whether the upstream may have read all that was sent.
+        is_read: bool,
         fault: Fault,
     },
     Failed(Fault),
@@ -89,7 +94,10 @@ async fn attempt(
 ) -> Result<Answered, Attempt> {
     let mut talk = Talk::new(errand, slot, socket);
     let mut timer = std::pin::pin!(sleep(errand.response_time()));
-    let mut failed = std::pin::pin!(slot.member().failed().cancelled());
+    let mut failed = std::pin::pin!(async {
+        slot.member().failed().cancelled().await;
+        sleep(NEWS).await;
+    });
     std::future::poll_fn(|context| {
         let answered = talk.poll(errand, context);
         if answered.is_ready() {
@@ -231,13 +239,17 @@ impl Talk {
     /// The connection ended before the head of an answer was complete.
     fn cut_off(&mut self, error: Option<io::Error>) -> Attempt {
         let is_written = self.sending.written() > 0;
+        // Where a peer has closed without having read all, or without having accepted, systems say
+        // so by a reset; where it had read all, there is a plain end.
+        let is_reset = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionReset;
+        let is_read = is_written && ![&error, &self.broken].into_iter().flatten().any(is_reset);
         let mut fault = Fault::upstream(502, "the upstream ended the connection without an answer")
             .of_kind(Kind::UpstreamLost);
         if let Some(error) = self.broken.take().or(error) {
             fault = fault.because(error);
         }
         if self.buffer.is_empty() && self.interim == 0 {
-            return Attempt::Unanswered { is_written, fault };
+            return Attempt::Unanswered { is_written, is_read, fault };
         }
         Attempt::Failed(fault)
     }
@@ -251,8 +263,8 @@ fn finish(
 ) -> Result<Response, Failure> {
     let Answered { mut head, talk } = match result {
         Ok(answered) => answered,
-        Err(Attempt::Unanswered { is_written, fault }) => {
-            return Err(unanswered(errand, &slot, is_written, fault));
+        Err(Attempt::Unanswered { is_written, is_read, fault }) => {
+            return Err(unanswered(errand, &slot, (is_written, is_read), fault));
         }
         Err(Attempt::Failed(fault)) => return Err(Failure::last(fault)),
     };
@@ -283,12 +295,27 @@ fn finish(
     Ok(Response { status: head.status, fields, body })
 }
 
-/// What is done about a new connection that ended without an answer: an equal of the upstream is
-/// asked, where that is safe.
-fn unanswered(errand: &mut Errand<'_>, slot: &Slot, is_written: bool, fault: Fault) -> Failure {
+/// What is done about a new connection that ended without an answer: an equal of the upstream, or the
+/// worker that replaces it, is asked, where that is safe.
+fn unanswered(
+    errand: &mut Errand<'_>,
+    slot: &Slot,
+    (is_written, is_read): (bool, bool),
+    fault: Fault,
+) -> Failure {
     let member = slot.member();
-    member.lose();
-    if member.has_equals() && errand.unanswered(is_written).may_repeat() {
+    let is_unread_worker = member.upstream().is_replaced && !is_read;
+    if is_unread_worker {
+        member.rest()
+    } else {
+        member.lose()
+    }
+    let is_safe = if is_unread_worker {
+        errand.may_go_elsewhere()
+    } else {
+        member.has_equals() && errand.unanswered(is_written).may_repeat()
+    };
+    if is_safe {
         errand.upload.rewind();
         return Failure::not_sent(fault);
     }
@@ -296,6 +323,13 @@ fn unanswered(errand: &mut Errand<'_>, slot: &Slot, is_written: bool, fault: Fau
 }
 
 impl Errand<'_> {
+    /// Whether a request that its worker has not read to the end may be sent to another one: the
+    /// application was not entered, or may be entered twice.
+    fn may_go_elsewhere(&self) -> bool {
+        let is_harmless = self.upload.length() == Some(0) || is_idempotent(self.head.method());
+        self.upload.is_repeatable() && is_harmless
+    }
+
     fn unanswered(&self, is_written: bool) -> Unanswered<'_> {
         let is_repeatable = self.upload.is_repeatable();
         Unanswered { method: self.head.method(), is_repeatable, is_written }

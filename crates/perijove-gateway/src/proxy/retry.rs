@@ -72,15 +72,17 @@ impl<'a> Retries<'a> {
         is_worth_another(self.attempts, self.upstreams.count()).then_some(())
     }
 
-    /// Waits a little after a worker was lost: it is being replaced, and until then the request is
-    /// as one that waits in line. `None` when it has waited as long as those may.
+    /// Lets a moment pass after a worker was lost: it is being replaced, and until then the request
+    /// waits in line like others, where it is served as soon as any worker can. `None` when it has
+    /// waited as long as those may.
     pub(super) async fn pause(&mut self) -> Option<()> {
         self.attempts += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() >= self.upstreams.settings().wait {
             return None;
         }
-        // The first one goes at once: most likely another worker is there.
+        // The first one goes at once: most likely another worker is there. The line itself leaves out
+        // who could not be reached, so that this only keeps a request from going round and round.
         if self.attempts > 1 {
             let exponent = u32::try_from(self.attempts.min(10)).unwrap_or_default();
             sleep(Duration::from_millis(1 << exponent).min(LONGEST_PAUSE)).await;
@@ -90,7 +92,7 @@ impl<'a> Retries<'a> {
 }
 
 /// Between two attempts to reach a worker.
-const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(32);
 
 fn is_worth_another(attempts: usize, upstreams: usize) -> bool {
     attempts < upstreams.min(3)

@@ -72,8 +72,8 @@ pub struct Upstream {
     pub capacity: Option<usize>,
     /// On a Unix socket: the account that must answer (`SO_PEERCRED`), checked on every connect.
     pub account: Option<u32>,
-    /// Whoever runs it starts another one when it ends: requests that could not be sent wait for
-    /// that, as they would in line.
+    /// Whoever runs it starts another one when it ends: requests that could not be sent wait in line
+    /// for that, or for another upstream.
     pub is_replaced: bool,
 }
 
@@ -247,6 +247,13 @@ impl Upstreams {
         }
     }
 
+    /// Notes that an upstream which could not be reached a moment ago is well.
+    pub fn reached(&self, id: UpstreamId) {
+        if let Some(member) = self.find(id) {
+            member.wake();
+        }
+    }
+
     /// Waits until nothing is under way at an upstream, upgraded connections included.
     pub async fn drained(&self, id: UpstreamId) {
         if let Some(member) = self.find(id) {
@@ -364,7 +371,7 @@ impl Upstreams {
     }
 
     /// Takes a place at the least busy upstream that has one. Those that could not be reached a
-    /// moment ago come last. With `except`, only one that has nobody waiting inside, and not that.
+    /// moment ago come last, or not at all where they are replaced. With `except`, only one that has nobody waiting inside, and not that.
     fn pick(&self, except: Option<UpstreamId>) -> Option<Slot> {
         let members = self.members.load();
         loop {

@@ -9,13 +9,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{Upstream, UpstreamId, Upstreams, turns::Turns};
 use crate::clock;
 
-/// For how long an upstream that could not be reached is asked only if there is no other.
+/// For how long an upstream that could not be reached is asked only if there is no other, or not at
+/// all where it is replaced when it ends.
 const REST: Duration = Duration::from_millis(500);
 /// For how long one request may find out whether an upstream is there again.
 const TRIAL: Duration = Duration::from_secs(10);
@@ -124,16 +125,18 @@ impl Member {
         self.busy() < self.width.load(Ordering::Relaxed) && self.rests_until() == 0
     }
 
-    /// `None` when it has no place.
+    /// `None` when it has no place. One that is replaced when it ends has none while it rests: most
+    /// likely it has ended, and whoever is sent there would be held up.
     pub(super) fn rank(&self) -> Option<Rank> {
         let busy = self.busy();
         let has_room = busy < self.capacity && self.is_open.load(Ordering::SeqCst);
-        has_room.then(|| {
+        let rests = self.rests();
+        (has_room && !(rests && self.upstream.is_replaced)).then(|| {
             let (load, turn) = match &self.turns {
                 None => (busy as u64, 0),
                 Some(turns) => (turns.load(busy), turns.next()),
             };
-            Rank { rests: self.rests(), load, turn, busy }
+            Rank { rests, load, turn, busy }
         })
     }
 
@@ -156,7 +159,7 @@ impl Member {
     }
 
     /// Notes that it could not be reached.
-    pub(crate) fn rest(&self) {
+    pub(crate) fn rest(self: &Arc<Self>) {
         self.failures.fetch_add(1, Ordering::Relaxed);
         match &self.turns {
             None => self.rest_for(REST),
@@ -166,6 +169,10 @@ impl Member {
         }
         // Kept for whoever asks next, when nobody waits for it now.
         self.trouble.notify_one();
+        if self.upstream.is_replaced && !self.is_leaving() {
+            // Those in line may wait for this one alone. Ends by itself, or with the thread.
+            drop(tokio::spawn(wake_after(REST, Arc::downgrade(self))));
+        }
     }
 
     fn rest_for(&self, time: Duration) {
@@ -189,8 +196,14 @@ impl Member {
     /// Notes that a connection was made. One that takes turns must answer too before it counts as
     /// well.
     pub(crate) fn wake(&self) {
-        if self.turns.is_none() && self.rests_until() != 0 {
-            self.rests_until.store(0, Ordering::Relaxed);
+        if self.turns.is_some() || self.rests_until() == 0 {
+            return;
+        }
+        self.rests_until.store(0, Ordering::Relaxed);
+        if self.upstream.is_replaced
+            && let Some(owner) = self.owner()
+        {
+            owner.serve_line();
         }
     }
 
@@ -206,7 +219,7 @@ impl Member {
 
     /// Notes that it ended a new connection without an answer. Only one that has equals rests then:
     /// what we run ourselves is watched by whoever runs it.
-    pub(crate) fn lose(&self) {
+    pub(crate) fn lose(self: &Arc<Self>) {
         if self.turns.is_some() {
             self.rest();
         } else {
@@ -304,6 +317,13 @@ impl Member {
             }
             changed.await;
         }
+    }
+}
+
+async fn wake_after(time: Duration, member: Weak<Member>) {
+    sleep(time).await;
+    if let Some(member) = member.upgrade() {
+        member.wake();
     }
 }
 

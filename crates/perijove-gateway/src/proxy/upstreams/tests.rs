@@ -67,6 +67,33 @@ async fn one_that_could_not_be_reached_is_taken_last() {
     assert_eq!(id(&upstreams).await, ids[0]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn one_that_is_replaced_is_not_asked_while_it_rests() {
+    let check = async |is_seen_well: bool| {
+        let upstreams = set(1, Duration::from_secs(60));
+        let id = upstreams.add(Upstream {
+            address: UpstreamAddress::Tcp("127.0.0.1:1".to_owned()),
+            protocol: Protocol::Http1,
+            capacity: None,
+            account: None,
+            is_replaced: true,
+        });
+        upstreams.take().await.unwrap().member().rest();
+        assert!(now(&upstreams).await.is_none());
+        let begun = tokio::time::Instant::now();
+        let seen = async {
+            if is_seen_well {
+                upstreams.reached(id);
+            }
+        };
+        let (slot, ()) = tokio::join!(upstreams.take(), seen);
+        slot.unwrap();
+        assert_eq!(begun.elapsed() < Duration::from_millis(100), is_seen_well);
+    };
+    check(true).await;
+    check(false).await;
+}
+
 #[tokio::test]
 async fn who_came_first_is_served_first() {
     let upstreams = set(8, Duration::from_secs(60));
