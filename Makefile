@@ -80,7 +80,7 @@ test-browser: installed program
 
 # Every behaviour under every driver, with the real servers.
 .PHONY: test-drivers
-test-drivers: program $(TEST)/ready $(DRIVERS)/ready
+test-drivers: program $(TEST)/ready $(DRIVERS)/ready $(TOOLS)/ready
 	$(TEST)/bin/python -m pytest tests/drivers
 
 # What was observed becomes what the document says.

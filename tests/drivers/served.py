@@ -77,7 +77,13 @@ class Served:
 
     def start(self) -> None:
         """Serves, and waits until it says that it is ready."""
-        process = self.begin()
+        self.begin()
+        self.ready()
+
+    def ready(self) -> None:
+        """Waits until it says that it is ready."""
+        process = self.process
+        assert process is not None
         assert process.stdout is not None
         within, _, _ = select.select([process.stdout], [], [], PATIENCE)
         line = process.stdout.readline().decode() if within else ""

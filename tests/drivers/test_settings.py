@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -116,7 +117,7 @@ def test_a_reload_to_a_server_that_is_missing_changes_nothing(site: Start, tmp_p
     assert one.ask("/process").json()["pid"] in [before, *one.left()]
 
 
-def test_a_failed_installation_is_tried_again(site: Start, tmp_path: Path) -> None:
+def test_a_failed_installation_is_tried_again(site: Start, tmp_path: Path, wheels: Path) -> None:
     environment = empty(tmp_path)
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/", "PIP_RETRIES": "0", "PIP_NO_INDEX": "1"}
     one = site("gunicorn", PERIJOVE_SITE__PYTHON=str(environment), **nowhere)
@@ -125,12 +126,44 @@ def test_a_failed_installation_is_tried_again(site: Start, tmp_path: Path) -> No
     assert "could not be installed" in one.logged()
 
     # The second time there is something to install from: the lock does not stand in the way.
-    wheels = tmp_path / "wheels"
-    packed(wheels)
     one.environment["PIP_FIND_LINKS"] = str(wheels)
     one.start()
     assert one.ask("/environ").json()["SERVER_SOFTWARE"].startswith("gunicorn/")
     one.told("installed")
+
+
+def test_an_environment_without_pip_is_installed_into_by_uv(
+    site: Start, tmp_path: Path, wheels: Path
+) -> None:
+    environment = empty(tmp_path, "--without-pip")
+    uv = TREE / "target/venvs/tools/bin"
+    one = site("gunicorn", PERIJOVE_SITE__PYTHON=str(environment), PERIJOVE_SITE__INSTALL="true")
+    assert one.begin().wait(60) == 69
+    assert "its environment has no pip, and there is no uv" in one.logged()
+    one.environment |= {
+        "PATH": f"{uv}:/usr/bin:/bin",
+        "UV_OFFLINE": "1",
+        "UV_FIND_LINKS": str(wheels),
+        "UV_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    one.start()
+    assert one.ask("/environ").json()["SERVER_SOFTWARE"].startswith("gunicorn/")
+
+
+def test_two_that_install_at_once_install_once(site: Start, tmp_path: Path, wheels: Path) -> None:
+    environment = {
+        "PERIJOVE_SITE__PYTHON": str(empty(tmp_path)),
+        "PERIJOVE_SITE__INSTALL": "true",
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(wheels),
+    }
+    both = [site("gunicorn", **environment) for _ in range(2)]
+    for one in both:
+        one.begin()
+    for one in both:
+        one.ready()
+        assert one.ask("/environ").json()["SERVER_SOFTWARE"].startswith("gunicorn/")
+    assert sum(one.logged().count("Successfully installed") for one in both) == 1
 
 
 def test_what_apaches_account_cannot_read_is_told_beforehand(site: Start, tmp_path: Path) -> None:
@@ -146,19 +179,87 @@ def test_what_apaches_account_cannot_read_is_told_beforehand(site: Start, tmp_pa
     assert "the account www-data, which Apache runs the application as, cannot use" in one.logged()
 
 
-def empty(folder: Path) -> Path:
-    """An environment with pip and nothing else."""
+def empty(folder: Path, *options: str) -> Path:
+    """An environment with pip and nothing else, or not even that."""
     environment = folder / "environment"
     python = TREE / "target/venvs/drivers/bin/python"
-    subprocess.run([python, "-m", "venv", environment], check=True)
+    subprocess.run([python, "-m", "venv", *options, environment], check=True)
     return environment
 
 
-def packed(folder: Path) -> None:
-    """gunicorn and what it needs, as wheels, from the environment that has them."""
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """gunicorn and what it needs, as wheels."""
+    folder = tmp_path_factory.mktemp("wheels")
     python = TREE / "target/venvs/drivers/bin/python"
     command = [python, "-m", "pip", "download", "--quiet", "--dest", folder, "gunicorn==27.0.1"]
     subprocess.run(command, check=True)
+    return folder
+
+
+#: What a process of each server is called. gunicorn names its own where setproctitle is there.
+TITLES = {
+    "native": "perijove: worker 2 of shop",
+    "wsgiref": "perijove: worker 2 of shop",
+    "gevent": "perijove: worker 2 of shop",
+    "uvicorn": "perijove: worker 2 of shop",
+    "uwsgi": "shop uWSGI worker 2",
+    "mod_wsgi": "shop",
+}
+
+
+@pytest.mark.parametrize("server", TITLES)
+def test_processes_say_what_they_are(site: Start, server: str) -> None:
+    one = site(server, PERIJOVE_SITE__PROCESS_NAME="shop")
+    if server == "uvicorn":
+        one.app = "asgi_app:application"
+    one.start()
+    # Behind Apache's the system still shows its arguments.
+    until(lambda: any(title.startswith(TITLES[server]) for title in titles(one)))
+    # What the application sees of its own arguments and variables is as before.
+    seen = one.ask("/process").json()
+    assert "perijove: worker" not in " ".join(seen["argv"])
+    assert one.left(), "their environment can still be read"
+
+
+def titles(one: Served) -> set[str]:
+    """What the processes of a site are called, as `ps` shows it."""
+    found = [Path(f"/proc/{pid}/cmdline") for pid in one.left()]
+    lines = [path.read_bytes() for path in found if path.exists()]
+    return {line.rstrip(b"\0").replace(b"\0", b" ").decode() for line in lines}
+
+
+USERS = ("native", "wsgiref", "gevent", "gunicorn", "uwsgi", "mod_wsgi", "uvicorn", "command")
+
+
+@pytest.mark.parametrize("server", USERS)
+def test_workers_run_as_the_account_that_is_named(site: Start, server: str) -> None:
+    one = site(server, PERIJOVE_SITE__USER="nobody", HOME="/nonexistent")
+    if server == "command":
+        one.command = '["gunicorn", "--bind", "unix:{socket}", "wsgi_app:application"]'
+    # Everybody's, as /tmp is, and looked at in the end.
+    (one.folder / "tmp").mkdir()
+    (one.folder / "tmp").chmod(0o1777)
+    one.environment["TMPDIR"] = str(one.folder / "tmp")
+    if os.getuid() != 0:
+        assert one.begin().wait(60) == 78
+        assert 'only root can run something as "nobody"' in one.logged()
+        return
+    one.start()
+    for _ in range(4):
+        seen = one.ask("/process").json()
+        assert (seen["uid"], seen["groups"]) == (nobody().pw_uid, [nobody().pw_gid])
+    # A worker that has ended is replaced by one of the same account.
+    os.kill(seen["pid"], signal.SIGKILL)
+    until(lambda: one.ask("/process").status == 200)
+    one.reload()
+    until(lambda: one.ask("/process").json()["pid"] != seen["pid"])
+    assert one.end() == 0
+    assert not list((one.folder / "tmp").glob("perijove-web-*"))
+
+
+def nobody() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody")
 
 
 @pytest.mark.parametrize("server", ["gunicorn", "uwsgi", "mod_wsgi"])

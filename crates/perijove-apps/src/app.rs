@@ -21,6 +21,7 @@ use serde::Serialize;
 use thiserror::Error;
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
     time::Instant,
 };
 use tokio_util::task::TaskTracker;
@@ -36,6 +37,8 @@ pub use step::{Step, Tell};
 
 /// How many may ask for a replacement before the first is done.
 const REQUESTS: usize = 8;
+/// How long a worker may take to say where its code is.
+const STACKS: Duration = Duration::from_secs(3);
 
 /// A handle on a running application. When the last one is dropped, its workers are ended.
 #[derive(Clone, Debug)]
@@ -80,6 +83,15 @@ impl Prepared {
         self.go.send(()).map_err(|()| StartError::Stopped)?;
         self.done.await.unwrap_or(Err(StartError::Stopped))
     }
+}
+
+/// Where the code of a worker is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Stacks {
+    pub pid: u32,
+    /// Of its threads and its tasks; `None` when it does not say.
+    pub lines: Option<Vec<String>>,
 }
 
 /// What an application is doing.
@@ -213,6 +225,26 @@ impl App {
             status.measure(&self.upstreams);
         }
         Status { application: application.to_string(), python, generation, workers }
+    }
+
+    /// Where the code of each worker is. Those that do not run our package do not say, nor does one in
+    /// which no Python runs.
+    pub async fn stacks(&self) -> Vec<Stacks> {
+        let all = self.roll.follow().borrow().clone();
+        let mut asked = JoinSet::new();
+        for (at, status) in all.into_values().enumerate() {
+            let Some(pid) = status.pid else { continue };
+            asked.spawn(async move {
+                let lines = match status.asker {
+                    Some(asker) => asker.ask("stacks", STACKS).await,
+                    None => None,
+                };
+                (at, Stacks { pid, lines })
+            });
+        }
+        let mut told: Vec<_> = asked.join_all().await;
+        told.sort_by_key(|(at, _)| *at);
+        told.into_iter().map(|(_, stacks)| stacks).collect()
     }
 
     /// Waits until the workers are as wanted.

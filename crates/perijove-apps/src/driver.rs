@@ -30,6 +30,7 @@ pub(crate) use question::Ready;
 pub(crate) use scratch::Scratch;
 pub use server::ServerError;
 pub(crate) use server::prepare;
+pub(crate) use start_up::Seat;
 
 /// What a driver says of one instance.
 #[derive(Debug)]
@@ -56,16 +57,16 @@ pub(crate) fn instances(plan: &Plan) -> usize {
     }
 }
 
-/// How to start an instance. `number` was not used before.
-pub(crate) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
+/// How to start an instance. `number` was not used before; `seat` is that of the one it replaces.
+pub(crate) fn launch(plan: &Plan, number: u64, seat: Seat) -> io::Result<Launch> {
     match &plan.driver {
-        Driver::Native => native::launch(plan, number),
-        Driver::Wsgiref => wsgiref::launch(plan, number),
-        Driver::Gevent => gevent::launch(plan, number),
+        Driver::Native => native::launch(plan, number, seat),
+        Driver::Wsgiref => wsgiref::launch(plan, number, seat),
+        Driver::Gevent => gevent::launch(plan, number, seat),
         Driver::Gunicorn => gunicorn::launch(plan, number),
         Driver::Uwsgi => uwsgi::launch(plan, number),
         Driver::ModWsgi => apache::launch(plan, number),
-        Driver::Uvicorn => uvicorn::launch(plan, number),
+        Driver::Uvicorn => uvicorn::launch(plan, number, seat),
         Driver::Command(line) => command::launch(plan, line, number),
     }
 }

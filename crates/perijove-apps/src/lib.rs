@@ -23,7 +23,7 @@ mod portable;
 #[cfg(not(target_os = "linux"))]
 use portable as system;
 
-pub use app::{App, Prepared, StartError, Status, Step, Tell};
+pub use app::{App, Prepared, Stacks, StartError, Status, Step, Tell};
 pub use command_line::{CommandLine, CommandLineError};
 pub use driver::ServerError;
 pub use environment::of_workers;

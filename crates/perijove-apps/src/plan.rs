@@ -11,6 +11,8 @@ use crate::CommandLine;
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub application: Application,
+    /// What its processes are called by the system.
+    pub name: String,
     /// The folder of the site, which workers run in.
     pub root: PathBuf,
     /// The interpreter, as [`python::find`](crate::python::find) returns it.
@@ -48,10 +50,9 @@ pub struct Plan {
     pub probation: Duration,
     /// A native worker in which no Python has run for so long is ended; zero is never.
     pub deadlock_time: Duration,
-    /// A request that is inside a WSGI application for so long has its stack in the log; zero is
-    /// never.
+    /// A request that is inside the application for so long has its stack in the log; zero is never.
     pub request_time: Duration,
-    /// After so long an exception is raised in it; zero is never.
+    /// After so long an exception is raised in it, or its task is cancelled; zero is never.
     pub interrupt_time: Duration,
     pub rollout: Rollout,
     pub recycling: Recycling,

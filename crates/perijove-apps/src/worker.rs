@@ -168,9 +168,10 @@ impl Keeper {
     async fn bring_up(&mut self) -> Result<Alive, Over> {
         let begun = Instant::now();
         let failed = |failure| Over::Failed(failure, begun.elapsed());
-        let mut process = Process::start(&self.shared).map_err(failed)?;
+        let mut process = Process::start(&self.shared, self.place.at).map_err(failed)?;
         let pid = Some(process.child.pid());
         self.enter(Phase::Starting, pid);
+        self.tell(|status| status.asker = Some(process.child.asker().clone()));
         let ready = tokio::select! {
             ready = process.until_ready(&self.shared.plan) => Some(ready),
             _ = finish(&mut self.wishes) => None,
@@ -238,7 +239,7 @@ impl Keeper {
             let begun = Instant::now();
             let old = &current.alive.process;
             let next = tokio::select! {
-                next = successor(&shared) => next,
+                next = successor(&shared, self.place.at) => next,
                 failure = trial::until_failed(old, &shared, current.id) => {
                     return Err(self.fail(&current, failure).await);
                 }
@@ -288,8 +289,12 @@ impl Keeper {
 
     fn publish(&self, alive: Alive) -> Published {
         let id = self.shared.upstreams.add(alive.process.upstream());
-        self.enter(Phase::Serving, Some(alive.process.child.pid()));
-        self.tell(|status| status.upstream = Some(id));
+        let child = &alive.process.child;
+        self.enter(Phase::Serving, Some(child.pid()));
+        self.tell(|status| {
+            status.upstream = Some(id);
+            status.asker = Some(child.asker().clone());
+        });
         Published { alive, id }
     }
 
@@ -331,11 +336,11 @@ impl Keeper {
 }
 
 /// A new process for a place that has one; it has waited for its turn, and stays up.
-async fn successor(shared: &Shared) -> Result<Alive, Failure> {
+async fn successor(shared: &Shared, at: usize) -> Result<Alive, Failure> {
     // The semaphore lives as long as the set, and is never closed.
     let _turn = shared.turns.acquire().await;
     let begun = Instant::now();
-    let mut process = Process::start(shared)?;
+    let mut process = Process::start(shared, at)?;
     process.until_ready(&shared.plan).await?;
     trial::pass(&process, &shared.plan).await?;
     Ok(Alive { process, begun })

@@ -19,7 +19,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{Command, Input, Output, SpawnError, system};
+use crate::{Asker, Command, Input, Output, SpawnError, system};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How long output may still come when a child has ended: grandchildren may hold the pipe.
@@ -33,7 +33,7 @@ pub struct Child {
     pid: u32,
     messages: mpsc::Sender<Message>,
     state: watch::Receiver<State>,
-    output: Output,
+    asker: Asker,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,14 +111,15 @@ impl Child {
         if let Some(stderr) = process.stderr.take() {
             readers.push(tracker.spawn(output.clone().follow(stderr, source)));
         }
-        let writer = process.stdin.take().map(|stdin| tracker.spawn(feed(stdin, input)));
+        let (asking, questions) = mpsc::channel(8);
+        let writer = process.stdin.take().map(|stdin| tracker.spawn(feed(stdin, input, questions)));
         let (messages, inbox) = mpsc::channel(8);
         let since = Instant::now();
         let (tell, state) = watch::channel(State::Running { since });
         let pid = process.id().unwrap_or_default();
         let owner = Owner { process, is_session, since, tell, output: output.clone() };
         tracker.spawn(owner.run(inbox, readers, writer));
-        Ok(Self { pid, messages, state, output })
+        Ok(Self { pid, messages, state, asker: Asker { input: asking, output } })
     }
 
     /// Its process id, which may belong to another process once it has ended.
@@ -132,7 +133,12 @@ impl Child {
 
     /// What it prints.
     pub fn output(&self) -> &Output {
-        &self.output
+        &self.asker.output
+    }
+
+    /// Asks it, where its input is open.
+    pub fn asker(&self) -> &Asker {
+        &self.asker
     }
 
     /// Sends SIGTERM, and SIGKILL when it has not ended after the grace. What is left of its process
@@ -152,15 +158,15 @@ impl Child {
             }
             if state.changed().await.is_err() {
                 // The task was dropped with its runtime, and killed the child by that.
-                let last_lines = self.output.last_lines();
+                let last_lines = self.output().last_lines();
                 return Ending { how: How::Unknown, ran_for: Duration::ZERO, last_lines };
             }
         }
     }
 }
 
-/// Writes the input; an open one is kept until this task is ended with the child.
-async fn feed(mut stdin: ChildStdin, input: Input) {
+/// Writes the input; an open one is kept until this task is ended with the child, and takes questions.
+async fn feed(mut stdin: ChildStdin, input: Input, mut questions: mpsc::Receiver<Vec<u8>>) {
     let (bytes, is_open) = match input {
         Input::Null => return,
         Input::Closed(bytes) => (bytes, false),
@@ -169,9 +175,15 @@ async fn feed(mut stdin: ChildStdin, input: Input) {
     // A child that does not read its input says itself what is wrong.
     let written = stdin.write_all(&bytes).await;
     drop(bytes);
-    if written.is_ok() && is_open {
-        std::future::pending::<()>().await;
+    if written.is_err() || !is_open {
+        return;
     }
+    while let Some(question) = questions.recv().await {
+        if stdin.write_all(&question).await.is_err() {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
 }
 
 /// The task of one child.

@@ -27,11 +27,24 @@ pub struct Output {
 struct Shared {
     tail: Tail,
     waiting: Vec<Waiting>,
+    /// Answers that are on their way.
+    answers: Vec<Answer>,
     /// Takes the lines instead of the log.
     sink: Option<Sink>,
 }
 
 type Sink = Box<dyn FnMut(&str) + Send>;
+
+/// Lines of an answer that are kept.
+const MOST_LINES: usize = 10_000;
+/// What the last line of an answer is.
+const END: &str = "\x04";
+
+struct Answer {
+    question: String,
+    lines: Vec<String>,
+    done: oneshot::Sender<Vec<String>>,
+}
 
 struct Waiting {
     is_wanted: Box<dyn Fn(&str) -> bool + Send>,
@@ -72,6 +85,32 @@ impl Output {
         waiting.await.ok()
     }
 
+    /// The lines that will come for a question. They do not go to the log.
+    pub(crate) fn answer(&self, question: String) -> oneshot::Receiver<Vec<String>> {
+        let (done, answer) = oneshot::channel();
+        let mut shared = self.lock();
+        // Whoever has given up waiting is not answered.
+        shared.answers.retain(|answer| !answer.done.is_closed());
+        shared.answers.push(Answer { question, lines: Vec::new(), done });
+        answer
+    }
+
+    /// Whether a line was part of an answer.
+    fn takes(&self, question: &str, line: &str) -> bool {
+        let mut shared = self.lock();
+        let found = shared.answers.iter().position(|answer| answer.question == question);
+        let Some(at) = found else { return false };
+        if line == END {
+            let Answer { lines, done, .. } = shared.answers.swap_remove(at);
+            done.send(lines).ok();
+        } else if let Some(answer) = shared.answers.get_mut(at)
+            && answer.lines.len() < MOST_LINES
+        {
+            answer.lines.push(line.to_owned());
+        }
+        true
+    }
+
     /// Reads a stream of the child to its end.
     pub(crate) async fn follow(self, mut stream: impl AsyncRead + Unpin, source: Arc<str>) {
         let mut lines = Lines::default();
@@ -85,11 +124,16 @@ impl Output {
 
     /// Tells those who wait that nothing more comes.
     pub(crate) fn end(&self) {
-        self.lock().waiting.clear();
+        let mut shared = self.lock();
+        shared.waiting.clear();
+        shared.answers.clear();
     }
 
     fn line_came(&self, line: &str, source: &str) {
         let (request_id, line) = split_request_id(line);
+        if request_id.is_some_and(|id| self.takes(id, line)) {
+            return;
+        }
         let shown = on_one_line(line);
         let is_taken = self.lock().sink.as_mut().map(|sink| sink(&shown)).is_some();
         if !is_taken {
@@ -149,6 +193,25 @@ mod tests {
     fn a_line_cannot_overwrite_where_it_comes_from() {
         assert_eq!(on_one_line("50 %\r100 %"), "50 %\\r100 %");
         assert_eq!(on_one_line("plain"), "plain");
+    }
+
+    #[tokio::test]
+    async fn answers_are_taken_out_of_what_is_printed() {
+        let output = Output::default();
+        let (first, second) = (output.answer("a-1".to_owned()), output.answer("a-2".to_owned()));
+        for line in
+            ["\x1ea-1\x1fone", "said", "\x1ea-2\x1f\x04", "\x1ea-1\x1ftwo", "\x1ea-1\x1f\x04"]
+        {
+            output.line_came(line, "test");
+        }
+        assert_eq!(first.await.unwrap(), ["one", "two"]);
+        assert!(second.await.unwrap().is_empty());
+        // Nobody has asked for that.
+        output.line_came("\x1ea-1\x1fthree", "test");
+        assert_eq!(output.last_lines(), ["said", "three"]);
+        let never = output.answer("a-3".to_owned());
+        output.end();
+        assert!(never.await.is_err());
     }
 
     #[tokio::test]

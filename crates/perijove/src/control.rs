@@ -80,13 +80,22 @@ impl Upgrade {
 }
 
 /// Tells how the program is doing, at any time and from any thread.
-pub(crate) type Status = Arc<dyn Fn() -> Value + Send + Sync>;
+pub(crate) type Status = Box<dyn Fn() -> Value + Send + Sync>;
+
+/// What the program is asked about itself.
+pub(crate) struct Questions {
+    pub(crate) status: Status,
+    pub(crate) stacks: Stacks,
+}
+
+/// Tells where the code of all workers is.
+pub(crate) type Stacks = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Value> + Send>> + Send + Sync>;
 
 /// Answers on the control socket.
 pub(crate) struct Control {
     secret: Secret,
     intents: mpsc::Sender<Intent>,
-    status: Status,
+    questions: Questions,
     /// What lies below `/notebooks`.
     hall: Arc<Hall>,
     socket: PathBuf,
@@ -102,11 +111,11 @@ impl Control {
     pub(crate) fn new(
         secret: Secret,
         intents: mpsc::Sender<Intent>,
-        status: Status,
+        questions: Questions,
         hall: Arc<Hall>,
         socket: PathBuf,
     ) -> Arc<Self> {
-        Arc::new(Self { secret, intents, status, hall, socket })
+        Arc::new(Self { secret, intents, questions, hall, socket })
     }
 
     /// Answers on the routes of the control socket: all paths lead here.
@@ -130,7 +139,8 @@ impl Control {
             return self.pass_on(&request).await;
         }
         match (method.as_str(), path.as_str()) {
-            ("GET", "/status") => json_answer(200, &(self.status)()),
+            ("GET", "/status") => json_answer(200, &(self.questions.status)()),
+            ("GET", "/stacks") => json_answer(200, &(self.questions.stacks)().await),
             ("POST", "/reload") => self.wish(&request, |asked| Intent::Reload(Some(asked))).await,
             ("POST", "/stop") => self.stop(&request).await,
             ("POST", "/upgrade") => match Upgrade::read(&request.body) {
@@ -139,10 +149,10 @@ impl Control {
                 }
                 Err(wrong) => error(400, &wrong.to_string(), "send an object of JSON"),
             },
-            (_, "/status" | "/reload" | "/stop" | "/upgrade") => error(
+            (_, "/status" | "/stacks" | "/reload" | "/stop" | "/upgrade") => error(
                 405,
                 "this method does nothing here",
-                "`GET /status`, `POST /reload`, `POST /stop`, `POST /upgrade`",
+                "`GET /status`, `GET /stacks`, `POST /reload`, `POST /stop`, `POST /upgrade`",
             ),
             _ => match self.hall.answer(request.clone()).await {
                 Ok(answer) => answer,

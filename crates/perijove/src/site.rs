@@ -35,7 +35,7 @@ use crate::{
         layers::{Environment, Flags},
     },
     control::{
-        Control, Intent,
+        Control, Intent, Questions,
         hall::Hall,
         keep_secret, make_secret,
         reload::{Asked, Refusal},
@@ -345,10 +345,13 @@ impl Site {
             };
             metrics::serve_on(&self.roads.metrics, sources);
         }
-        let board = self.board.clone();
-        let status = Arc::new(move || board.tell());
+        let (board, stacks) = (self.board.clone(), self.board.clone());
+        let questions = Questions {
+            status: Box::new(move || board.tell()),
+            stacks: Box::new(move || Box::pin(status::stacks(stacks.clone()))),
+        };
         let socket = self.plan.folders.control_socket();
-        let control = Control::new(secret, intents, status, self.hall.clone(), socket);
+        let control = Control::new(secret, intents, questions, self.hall.clone(), socket);
         control.serve_on(&self.roads.control);
     }
 

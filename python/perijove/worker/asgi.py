@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from perijove.worker import deadlock
+from perijove.worker import deadlock, program, stuck_asgi
 from perijove.worker.load import LoadError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Application = Callable[..., Awaitable[None]]
 Report = Callable[[BaseException], None]
 
-NOW = 75
 FAREWELL = 10.0
 """Seconds for the application's shutdown, and for the last answers to be sent."""
 
@@ -77,28 +76,20 @@ def new_event_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def serve(order: Order, application: Application, program: int, report: Report) -> int:
+def serve(order: Order, application: Application, pipe: int, report: Report) -> int:
     """Serves until told to stop; the exit status."""
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
-    # The end of the program's pipe is the end of this process.
-    loop.add_reader(program, _end_with_the_program, program)
+    program.listen(pipe, functools.partial(asyncio.all_tasks, loop))
     deadlock.watch(order.deadlock_time)
     try:
         loop.run_until_complete(_serve(loop, order, application, report))
     except StartupFailed as error:
         sys.stderr.write(f"error: the application cannot start: {error}\n")
         return 78
-    finally:
-        loop.remove_reader(program)
     with contextlib.suppress(Exception):
         loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), FAREWELL))
     return 0
-
-
-def _end_with_the_program(program: int) -> None:
-    if not os.read(program, 4096):
-        os._exit(NOW)
 
 
 async def _serve(
@@ -115,7 +106,7 @@ async def _serve(
         secret=order.secret,
         application=application,
         event_loop=loop,
-        run=run,
+        run=_runner(loop, order),
         spawn=_spawner(loop),
         report=report,
         state=lifespan.state or None,
@@ -137,7 +128,7 @@ def _heed_signals(loop: asyncio.AbstractEventLoop, stop: asyncio.Future[None]) -
     def terminate() -> None:
         # A second request to stop means now.
         if stop.done():
-            os._exit(NOW)
+            os._exit(program.NOW)
         stop.set_result(None)
 
     loop.add_signal_handler(signal.SIGTERM, terminate)
@@ -150,6 +141,17 @@ def _spawner(loop: asyncio.AbstractEventLoop) -> Callable[[Coroutine[Any, Any, N
     if sys.version_info >= (3, 12):
         return functools.partial(asyncio.Task, loop=loop, eager_start=True)
     return loop.create_task
+
+
+def _runner(
+    loop: asyncio.AbstractEventLoop, order: Order
+) -> Callable[..., Coroutine[Any, Any, None]]:
+    """How one request is run: watched, where the site wants that."""
+    if order.request_time <= 0 and order.interrupt_time <= 0:
+        return run
+    watch = stuck_asgi.Watch(loop, run, order.request_time, order.interrupt_time)
+    watch.begin()
+    return watch.run
 
 
 async def run(application: Application, scope: dict[str, Any], exchange: Any) -> None:

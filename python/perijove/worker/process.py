@@ -17,13 +17,11 @@ from types import FrameType
 from typing import Any
 
 import perijove
-from perijove.worker import asgi, behind, deadlock, output, stuck
+from perijove.worker import asgi, behind, deadlock, output, program, stuck, title
 from perijove.worker.load import LoadError, load, show_import_failure
 
 CONFIG = 78
 """The exit status for what only a person can put right."""
-NOW = 75
-"""The exit status when the program is gone, or asked twice."""
 
 _STANDARD_INPUT = 0
 _ENDED = b"\0"
@@ -48,6 +46,10 @@ class Order:
     """Seconds inside the application after which the stack of a request is shown; 0 is never."""
     interrupt_time: float = 0
     """Seconds after which it is interrupted."""
+    name: str = ""
+    """Of the application, for the names of processes."""
+    worker: int = 0
+    """Which one of its workers this is, from 1 on; 0 where the server names its processes."""
     concurrency: int = 1000
     """Requests and websockets of an ASGI application at once."""
     websocket_message: int = 16 << 20
@@ -63,7 +65,9 @@ class Order:
 def run(server: str | None = None) -> int:
     """Runs the worker, or a server of that name; the exit status."""
     order = Order.read(_first_line(_STANDARD_INPUT))
-    program = _keep_from_the_application(order)
+    if order.worker:
+        title.show(order.name, order.worker)
+    pipe = _keep_from_the_application(order)
     if server is not None:
         output.install(behind.request_id)
         driver = importlib.import_module(f"perijove.worker.drivers.{server}")
@@ -79,8 +83,8 @@ def run(server: str | None = None) -> int:
     gc.collect()
     gc.freeze()
     if asgi.is_served(order.interface, application):
-        return asgi.serve(order, application, program, report)
-    return _serve(order, application, program)
+        return asgi.serve(order, application, pipe, report)
+    return _serve(order, application, pipe)
 
 
 def load_or_show(order: Order) -> Callable[..., Any] | None:
@@ -114,7 +118,7 @@ def _first_line(pipe: int) -> bytes:
     while not line.endswith(b"\n"):
         byte = os.read(pipe, 1)
         if not byte:
-            os._exit(NOW)
+            os._exit(program.NOW)
         line += byte
     return bytes(line)
 
@@ -124,12 +128,12 @@ def _keep_from_the_application(order: Order) -> int:
 
     Neither the pipe nor the socket reaches programs that the application starts.
     """
-    program = os.dup(_STANDARD_INPUT)
+    pipe = os.dup(_STANDARD_INPUT)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, _STANDARD_INPUT)
     os.close(nothing)
     os.set_inheritable(order.socket, False)
-    return program
+    return pipe
 
 
 def _application(order: Order) -> Callable[..., Any]:
@@ -144,7 +148,7 @@ def _application(order: Order) -> Callable[..., Any]:
     return load(order.app, order.ini, order.root)
 
 
-def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
+def _serve(order: Order, application: Callable[..., Any], pipe: int) -> int:
     from perijove import _worker
 
     application = stuck.watched(application, order.request_time, order.interrupt_time)
@@ -162,7 +166,7 @@ def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
 
     def terminate(_number: int, _frame: FrameType | None) -> None:
         # A second request to stop means now.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(NOW))
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(program.NOW))
         worker.drain()
 
     signal.signal(signal.SIGTERM, terminate)
@@ -184,25 +188,22 @@ def _serve(order: Order, application: Callable[..., Any], program: int) -> int:
     for thread in threads:
         thread.start()
     deadlock.watch(order.deadlock_time)
-    _watch(program, woken, len(threads))
+    program.listen(pipe)
+    _wait(woken, len(threads))
     for thread in threads:
         thread.join()
     signal.set_wakeup_fd(-1)
     return 0
 
 
-def _watch(program: int, woken: int, running: int) -> None:
-    """Waits until so many threads have ended; ends at once when the program does."""
+def _wait(woken: int, running: int) -> None:
+    """Waits until so many threads have ended, and runs the handlers of signals meanwhile."""
     poll = select.poll()
-    poll.register(program, select.POLLIN)
     poll.register(woken, select.POLLIN)
     while running > 0:
-        for descriptor, _ in poll.poll():
-            if descriptor == program and not os.read(program, 4096):
-                os._exit(NOW)
-            if descriptor == woken:
-                # Signals write their number there.
-                running -= os.read(woken, 4096).count(_ENDED)
+        poll.poll()
+        # Signals write their number there.
+        running -= os.read(woken, 4096).count(_ENDED)
 
 
 def report(error: BaseException) -> None:

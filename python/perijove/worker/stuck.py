@@ -12,11 +12,11 @@ import os
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from perijove import RequestTimeout
+from perijove.worker import stacks
 
 _STANDARD_ERROR = 2
 _SHORTEST_LOOK = 0.05
@@ -61,12 +61,11 @@ def watched(application: Application, shown: float, interrupted: float) -> Appli
                     # What has not been raised yet is not the next request's.
                     _raise_in(thread, None)
 
-    limits = [limit for limit in (shown, interrupted) if limit > 0]
-    pause = max(_SHORTEST_LOOK, min(_LONGEST_LOOK, min(limits) / 4))
+    between = pause(min(limit for limit in (shown, interrupted) if limit > 0))
 
     def watch() -> None:
         while True:
-            time.sleep(pause)
+            time.sleep(between)
             with lock:
                 for thread, request in inside.items():
                     _look(thread, request, shown, interrupted)
@@ -75,25 +74,31 @@ def watched(application: Application, shown: float, interrupted: float) -> Appli
     return call
 
 
+def pause(limit: float) -> float:
+    """Seconds between two looks, so that this limit is kept about right."""
+    return max(_SHORTEST_LOOK, min(_LONGEST_LOOK, limit / 4))
+
+
+def where(age: float) -> str:
+    return f"a request has been inside the application for {age:.1f} seconds; it is here:"
+
+
+def show(request_id: str, what: str, stack: list[str]) -> None:
+    """Writes to the log. Each line says whose it is, as those do that the request itself writes."""
+    text = "".join(f"\x1e{request_id}\x1f{line}\n" for line in [what, *stack])
+    os.write(_STANDARD_ERROR, text.encode("utf-8", "backslashreplace"))
+
+
 def _look(thread: int, request: _Inside, shown: float, interrupted: float) -> None:
     age = time.monotonic() - request.since
     ends = 0 < interrupted <= age and not request.is_interrupted
     if not request.is_shown and (ends or 0 < shown <= age):
         request.is_shown = True
-        _show(thread, request, age)
+        frame = sys._current_frames().get(thread)
+        show(request.request_id, where(age), stacks.of_thread(frame))
     if ends:
         request.is_interrupted = True
         _raise_in(thread, RequestTimeout)
-
-
-def _show(thread: int, request: _Inside, age: float) -> None:
-    lines = [f"a request has been inside the application for {age:.1f} seconds; it is here:"]
-    frame = sys._current_frames().get(thread)
-    if frame is not None:
-        lines += "".join(traceback.format_stack(frame)).splitlines()
-    # Each line says whose it is, as those do that the request itself writes.
-    text = "".join(f"\x1e{request.request_id}\x1f{line}\n" for line in lines)
-    os.write(_STANDARD_ERROR, text.encode("utf-8", "backslashreplace"))
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

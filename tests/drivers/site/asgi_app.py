@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 from pathlib import Path
 
 SIGNS = Path(os.environ["SIGNS"])
@@ -84,6 +85,7 @@ async def show_environ(scope, receive, send):
 async def show_process(scope, receive, send):
     command = Path("/proc/self/cmdline").read_bytes().decode().split("\0")
     told = {"pid": os.getpid(), "environment": dict(os.environ), "command": command}
+    told |= {"uid": os.getuid(), "groups": os.getgroups(), "argv": sys.argv}
     await answer(send, told)
 
 

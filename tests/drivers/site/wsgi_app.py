@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import sys
 import time
 from pathlib import Path
 from wsgiref.util import FileWrapper
@@ -32,6 +33,7 @@ def show_environ(environ, start_response):
 def show_process(environ, start_response):
     command = Path("/proc/self/cmdline").read_bytes().decode().split("\0")
     told = {"pid": os.getpid(), "environment": dict(os.environ), "command": command}
+    told |= {"uid": os.getuid(), "groups": os.getgroups(), "argv": sys.argv}
     return answer(start_response, told)
 
 

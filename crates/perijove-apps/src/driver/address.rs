@@ -55,12 +55,21 @@ impl Address {
         let socket = Socket(path);
         // Until now the folder, which only we may enter, kept others out.
         fs::set_permissions(socket.path(), fs::Permissions::from_mode(0o600))?;
-        Ok((Self::Unix { socket, account: Some(own_account()) }, listener.into()))
+        // A server that listens anew has the socket answer as its own account from then on. Who may
+        // put one here is known where that is another one than ours, too.
+        let account = plan.account.is_none().then(own_account);
+        Ok((Self::Unix { socket, account }, listener.into()))
     }
 
     /// A socket that the instance makes itself.
     pub(super) fn named(plan: &Plan, number: u64) -> io::Result<Self> {
         Ok(Self::Unix { socket: Socket(path(plan, number)?), account: None })
+    }
+
+    /// A socket that an instance under another account makes itself, in a folder of its own.
+    pub(super) fn named_in(folder: &Path, account: u32) -> io::Result<Self> {
+        let path = checked(folder.join("sock"))?;
+        Ok(Self::Unix { socket: Socket(path), account: Some(account) })
     }
 
     /// A port that nobody listened on a moment ago.
@@ -90,7 +99,10 @@ fn own_account() -> u32 {
 }
 
 fn path(plan: &Plan, number: u64) -> io::Result<PathBuf> {
-    let path = plan.sockets.join(format!("web-{number}.sock"));
+    checked(plan.sockets.join(format!("web-{number}.sock")))
+}
+
+fn checked(path: PathBuf) -> io::Result<PathBuf> {
     if path.as_os_str().len() > LONGEST_NAME {
         let message = format!(
             "{} is longer than {LONGEST_NAME} bytes: choose a shorter `runtime-folder`",

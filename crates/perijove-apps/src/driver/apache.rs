@@ -54,6 +54,7 @@ fn options(plan: &Plan, address: &Address, folder: &Path) -> Vec<String> {
         ("--limit-request-body", "0".to_owned()),
         ("--startup-timeout", plan.start_time.as_secs().max(1).to_string()),
         ("--locale", "C.UTF-8".to_owned()),
+        ("--process-name", plan.name.clone()),
     ];
     let switches = ["--log-to-terminal", "--chunked-request", "--disable-reloading"];
     let pairs = pairs.into_iter().flat_map(|(name, value)| [name.to_owned(), value]);

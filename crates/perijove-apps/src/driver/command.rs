@@ -12,12 +12,11 @@ use std::{
 use perijove_gateway::Protocol;
 use perijove_process::ParentDeath;
 
-use super::{Address, Launch, start_up::in_the_site};
+use super::{Address, Launch, Scratch, start_up::in_the_site};
 use crate::{CommandLine, Plan};
 
 pub(super) fn launch(plan: &Plan, line: &CommandLine, number: u64) -> io::Result<Launch> {
-    let address =
-        if line.has("socket") { Address::named(plan, number)? } else { Address::free_port()? };
+    let (address, scratch) = address(plan, line, number)?;
     let environment = environment(plan, &address);
     let words = words(plan, line, &address, &environment);
     let (name, arguments) = words.split_first().ok_or(io::ErrorKind::NotFound)?;
@@ -26,7 +25,20 @@ pub(super) fn launch(plan: &Plan, line: &CommandLine, number: u64) -> io::Result
     let mut command = in_the_site(plan, &program).arguments(arguments);
     command.environment = environment;
     command.parent_death = ParentDeath::Terminates;
-    Ok(Launch { command, protocol: Protocol::Http1, address, capacity: None, scratch: None })
+    Ok(Launch { command, protocol: Protocol::Http1, address, capacity: None, scratch })
+}
+
+/// Where it listens. Another account makes its socket in a folder of its own, which is removed after
+/// the socket.
+fn address(plan: &Plan, line: &CommandLine, number: u64) -> io::Result<(Address, Option<Scratch>)> {
+    Ok(match &plan.account {
+        _ if !line.has("socket") => (Address::free_port()?, None),
+        None => (Address::named(plan, number)?, None),
+        Some(account) => {
+            let folder = Scratch::of(account)?;
+            (Address::named_in(folder.path(), account.uid)?, Some(folder))
+        }
+    })
 }
 
 /// The program that a command names, unless there is none.

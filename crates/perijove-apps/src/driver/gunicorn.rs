@@ -16,7 +16,7 @@ use crate::Plan;
 pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
     let (address, listener) = Address::bound(plan, number)?;
     let mut command = command(plan, Some("gunicorn"), listener);
-    command.input = Input::Closed(start_up(plan, None)?);
+    command.input = Input::Closed(start_up(plan, None, None)?);
     // Its first process ends the others; they end by themselves when it is killed.
     command.parent_death = ParentDeath::Terminates;
     // What it takes at once depends on what it is configured to: it says so when it is ready.

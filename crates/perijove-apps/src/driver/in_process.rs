@@ -7,7 +7,7 @@ use perijove_gateway::Protocol;
 use perijove_process::{Input, ParentDeath};
 
 use super::{
-    Address, Launch,
+    Address, Launch, Seat,
     start_up::{command, start_up},
 };
 use crate::Plan;
@@ -15,13 +15,13 @@ use crate::Plan;
 /// `capacity`: what one process takes at once.
 pub(super) fn launch(
     plan: &Plan,
-    number: u64,
+    (number, seat): (u64, Seat),
     server: &str,
     capacity: Option<usize>,
 ) -> io::Result<Launch> {
     let (address, listener) = Address::bound(plan, number)?;
     let mut command = command(plan, Some(server), listener);
-    command.input = Input::Closed(start_up(plan, None)?);
+    command.input = Input::Closed(start_up(plan, None, Some(seat))?);
     // Nobody is left to answer to.
     command.parent_death = ParentDeath::Kills;
     Ok(Launch { command, protocol: Protocol::Http1, address, capacity, scratch: None })

@@ -9,7 +9,7 @@ use perijove_gateway::{Protocol, Secret};
 use perijove_process::{Input, ParentDeath};
 
 use super::{
-    Address, Launch, Ready,
+    Address, Launch, Ready, Seat,
     start_up::{command, start_up},
 };
 use crate::Plan;
@@ -18,12 +18,12 @@ use crate::Plan;
 /// only wait there instead of in line.
 const SMALLEST_CAPACITY: usize = 64;
 
-pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
+pub(super) fn launch(plan: &Plan, number: u64, seat: Seat) -> io::Result<Launch> {
     let (address, listener) = Address::bound(plan, number)?;
     let secret = secret()?;
     let mut command = command(plan, None, listener);
     // The end of that input means that this program is gone.
-    command.input = Input::Open(start_up(plan, Some(&secret))?);
+    command.input = Input::Open(start_up(plan, Some(&secret), Some(seat))?);
     // Nobody is left to answer to.
     command.parent_death = ParentDeath::Kills;
     Ok(Launch {

@@ -3,9 +3,11 @@
 use std::{
     fs::{self, DirBuilder, OpenOptions, Permissions},
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
 };
+
+use perijove_process::Account;
 
 use crate::Plan;
 
@@ -18,10 +20,7 @@ impl Scratch {
     /// sockets, so that theirs lies where everybody may, under a name that nobody can guess.
     pub(super) fn folder(plan: &Plan, number: u64, is_for_another: bool) -> io::Result<Self> {
         let path = if is_for_another {
-            let mut bytes = [0; 8];
-            getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-            let name = format!("perijove-web-{:016x}", u64::from_be_bytes(bytes));
-            std::env::temp_dir().join(name)
+            elsewhere()?
         } else {
             plan.sockets.join(format!("web-{number}.files"))
         };
@@ -32,9 +31,25 @@ impl Scratch {
         Ok(folder)
     }
 
+    /// A new folder of another account's, which it and root alone may enter.
+    pub(super) fn of(account: &Account) -> io::Result<Self> {
+        let folder = Self(elsewhere()?);
+        DirBuilder::new().mode(0o700).create(folder.path())?;
+        chown(folder.path(), Some(account.uid), Some(account.gid))?;
+        Ok(folder)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// A path where every account may be, that nobody can guess.
+fn elsewhere() -> io::Result<PathBuf> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    let name = format!("perijove-web-{:016x}", u64::from_be_bytes(bytes));
+    Ok(std::env::temp_dir().join(name))
 }
 
 /// Writes a new file that others may read where they may enter the folder.

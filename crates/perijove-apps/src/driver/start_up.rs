@@ -11,6 +11,10 @@ use crate::{Application, Interface, Plan};
 /// The number under which it gets its listening socket.
 pub(super) const SOCKET: i32 = 3;
 
+/// The place of a worker among those of its version, from 0 on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seat(pub(crate) usize);
+
 /// What it is told.
 #[derive(Serialize)]
 struct StartUp<'a> {
@@ -31,10 +35,14 @@ struct StartUp<'a> {
     interrupt_time: f64,
     concurrency: usize,
     websocket_message: usize,
+    name: &'a str,
+    /// Which worker it is, for the process's name; servers that are not ours name theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worker: Option<usize>,
 }
 
 impl<'a> StartUp<'a> {
-    fn of(plan: &'a Plan, secret: Option<&'a str>) -> io::Result<Self> {
+    fn of(plan: &'a Plan, secret: Option<&'a str>, seat: Option<Seat>) -> io::Result<Self> {
         let (app, ini) = match &plan.application {
             Application::Module(name) => (Some(name.as_str()), None),
             Application::Ini(path) => (None, Some(text(path)?)),
@@ -56,20 +64,27 @@ impl<'a> StartUp<'a> {
             interrupt_time: plan.interrupt_time.as_secs_f64(),
             concurrency: plan.asgi.concurrency,
             websocket_message: plan.asgi.websocket_message,
+            name: &plan.name,
+            worker: seat.map(|Seat(at)| at + 1),
         })
     }
 }
 
-/// The message as one line. `secret` opens connections that are spoken in frames.
-pub(super) fn start_up(plan: &Plan, secret: Option<&str>) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(&StartUp::of(plan, secret)?)?;
+/// The message as one line. `secret` opens connections that are spoken in frames; with a seat the
+/// process is named after it.
+pub(super) fn start_up(
+    plan: &Plan,
+    secret: Option<&str>,
+    seat: Option<Seat>,
+) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&StartUp::of(plan, secret, seat)?)?;
     line.push(b'\n');
     Ok(line)
 }
 
 /// The text of a file of Python whose `application` is the application.
 pub(super) fn entry(plan: &Plan) -> io::Result<String> {
-    let told = serde_json::to_string(&StartUp::of(plan, None)?)?;
+    let told = serde_json::to_string(&StartUp::of(plan, None, None)?)?;
     // A text of JSON is one of Python, too.
     let start = serde_json::to_string(text(&plan.package.join("worker/__main__.py"))?)?;
     let package = serde_json::to_string(text(&plan.package)?)?;

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{Launch, in_process};
+use super::{Launch, Seat, in_process};
 use crate::Plan;
 
-pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
-    in_process::launch(plan, number, "uvicorn", None)
+pub(super) fn launch(plan: &Plan, number: u64, seat: Seat) -> io::Result<Launch> {
+    in_process::launch(plan, (number, seat), "uvicorn", None)
 }

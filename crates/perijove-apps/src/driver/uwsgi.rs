@@ -32,9 +32,12 @@ const ALWAYS: [&str; 10] = [
     "--callable=application",
 ];
 
+/// Ways to name its processes, of which the last one counts.
+const NAMES: [&str; 4] =
+    ["procname", "procname-master", "procname-prefix", "procname-prefix-spaced"];
+
 pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
-    let address = Address::named(plan, number)?;
-    let folder = Scratch::folder(plan, number, plan.account.is_some())?;
+    let (address, folder) = place(plan, number)?;
     let file = folder.path().join("application.py");
     scratch::write(&file, &entry(plan)?)?;
     let mut command = in_the_site(plan, &beside(&plan.python, "uwsgi"))
@@ -47,7 +50,7 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
         command = command.arguments([format!("--http-socket={}", socket.path().display())]);
     }
     if let Some(account) = command.account.take() {
-        // It makes its socket first, in a folder that only we may enter.
+        // It takes the account itself, before it makes its socket.
         let names = [("uid", account.uid), ("gid", account.gid)];
         command = command.arguments(names.map(|(name, number)| format!("--{name}={number}")));
     }
@@ -64,17 +67,29 @@ pub(super) fn launch(plan: &Plan, number: u64) -> io::Result<Launch> {
     })
 }
 
+/// Where it listens, and where what it loads lies: with another account, both in a folder of that.
+fn place(plan: &Plan, number: u64) -> io::Result<(Address, Scratch)> {
+    let Some(account) = &plan.account else {
+        return Ok((Address::named(plan, number)?, Scratch::folder(plan, number, false)?));
+    };
+    let folder = Scratch::of(account)?;
+    Ok((Address::named_in(folder.path(), account.uid)?, folder))
+}
+
 /// What we choose, without what a variable chooses: uWSGI itself would let the argument win.
 fn wishes(plan: &Plan) -> impl Iterator<Item = String> {
     let numbers = [("processes", plan.workers), ("threads", plan.threads)];
     let numbers = numbers.map(|(name, number)| format!("--{name}={number}"));
+    let names = [format!("--procname-prefix-spaced={}", plan.name), "--auto-procname".to_owned()];
     let is_chosen = |name: &str| {
         let variable = format!("UWSGI_{}", name.to_uppercase().replace('-', "_"));
         plan.environment.contains_key(OsStr::new(&variable))
     };
-    ALWAYS.map(str::to_owned).into_iter().chain(numbers).filter(move |argument| {
+    let is_named = NAMES.iter().any(|name| is_chosen(name));
+    ALWAYS.map(str::to_owned).into_iter().chain(numbers).chain(names).filter(move |argument| {
         let name = argument.trim_start_matches("--").split('=').next().unwrap_or_default();
-        !(is_chosen(name) || name == "processes" && is_chosen("workers"))
+        let is_one_of_theirs = is_named && NAMES.contains(&name);
+        !(is_chosen(name) || is_one_of_theirs || name == "processes" && is_chosen("workers"))
     })
 }
 

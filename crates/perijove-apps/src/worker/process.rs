@@ -8,7 +8,7 @@ use perijove_process::{Child, NotReady, until_ready};
 use super::{Failure, Shared};
 use crate::{
     Plan,
-    driver::{self, Address, Launch, Ready, Scratch},
+    driver::{self, Address, Launch, Ready, Scratch, Seat},
 };
 
 /// Time from SIGTERM to SIGKILL for a worker that never became ready.
@@ -31,10 +31,11 @@ fn not_started(what: &str, error: &dyn Error) -> Failure {
 }
 
 impl Process {
-    pub(super) fn start(shared: &Shared) -> Result<Self, Failure> {
+    /// `at` is the place of the worker in its set.
+    pub(super) fn start(shared: &Shared, at: usize) -> Result<Self, Failure> {
         let number = shared.numbers.fetch_add(1, Ordering::Relaxed);
         let Launch { command, protocol, address, capacity, scratch } =
-            driver::launch(&shared.plan, number)
+            driver::launch(&shared.plan, number, Seat(at))
                 .map_err(|error| not_started("it could not be prepared", &error))?;
         let child = Child::start(command, format!("web-{number}"), &shared.tracker)
             .map_err(|error| not_started("it was refused", &error))?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use perijove_gateway::{UpstreamId, Upstreams};
-use perijove_process::{Ending, How, Usage};
+use perijove_process::{Asker, Ending, How, Usage};
 use serde::{Serialize, Serializer};
 
 /// Where a worker is in its life.
@@ -58,6 +58,9 @@ pub struct WorkerStatus {
     pub cpu: Option<u64>,
     #[serde(skip)]
     pub(crate) upstream: Option<UpstreamId>,
+    /// Asks its process.
+    #[serde(skip)]
+    pub(crate) asker: Option<Asker>,
 }
 
 impl WorkerStatus {
@@ -77,12 +80,14 @@ impl WorkerStatus {
             memory: None,
             cpu: None,
             upstream: None,
+            asker: None,
         }
     }
 
     pub(super) fn enter(&mut self, phase: Phase, pid: Option<u32>) {
         if self.pid != pid {
             self.started = pid.map(|_| now());
+            self.asker = None;
         }
         (self.phase, self.pid, self.since) = (phase, pid, now());
     }

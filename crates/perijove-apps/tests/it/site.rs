@@ -52,6 +52,7 @@ impl Site {
             account: None,
             umask: None,
             application: Application::Module("shop:application".into()),
+            name: "shop".into(),
             root,
             python: any_python(),
             package: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/package"),

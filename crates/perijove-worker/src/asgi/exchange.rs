@@ -25,6 +25,9 @@ use crate::{
     respond::{FAILURE, FAILURE_PAGE},
 };
 
+/// What is answered for an application that takes too long.
+const TOO_LONG: &str = "the request took too long\n";
+
 /// One HTTP request.
 #[pyclass(frozen, module = "perijove._worker")]
 #[derive(Debug)]
@@ -251,17 +254,27 @@ impl Exchange {
         self.shared.leave(py, task);
     }
 
-    /// Answers with our own page, or cuts off what was begun.
     fn answer_failure(&self, py: Python<'_>, reason: &str) {
+        self.answer_instead(py, (500, FAILURE, "exception"), FAILURE_PAGE, reason);
+    }
+
+    /// Answers with a page of ours, or cuts off what was begun.
+    fn answer_instead(
+        &self,
+        py: Python<'_>,
+        (status, name, value): (u16, &str, &str),
+        page: &str,
+        reason: &str,
+    ) {
         let connection = self.link.get().connection();
         let mut state = lock(&self.state);
         if state.is_gone || !state.answer.is_unsent() {
             state.answer.reset(connection, reason);
             return;
         }
-        let mut head = Head { status: 500, ..Head::default() };
-        let page = PyBytes::new(py, FAILURE_PAGE.as_bytes()).into();
-        let is_made = head.add(FAILURE, "exception").is_ok();
+        let mut head = Head { status, ..Head::default() };
+        let page = PyBytes::new(py, page.as_bytes()).into();
+        let is_made = head.add(name, value).is_ok();
         state.answer.replace(head);
         if !is_made || state.answer.body(connection, page, true).is_err() {
             state.answer.reset(connection, reason);
@@ -307,6 +320,21 @@ impl Exchange {
             return Ok(Bound::new(py, awaitable)?.into_any());
         }
         Ok(this.shared.host.done.bind(py).clone().into_any())
+    }
+
+    /// Whether the application is inside, and nothing of its answer was sent.
+    fn is_unanswered(&self) -> bool {
+        let state = lock(&self.state);
+        !state.is_over && state.answer.is_unsent()
+    }
+
+    /// Answers for an application that takes too long. It may go on, and nobody hears of it.
+    fn time_out(&self, py: Python<'_>) -> PyResult<()> {
+        let head = (504, "Content-Type", "text/plain");
+        self.answer_instead(py, head, TOO_LONG, TOO_LONG.trim_end());
+        let waiters = std::mem::take(&mut lock(&self.state).waiters);
+        wake_all(py, waiters);
+        Link::flush_soon(self.link.bind(py))
     }
 
     /// The application has returned.

@@ -1,5 +1,6 @@
 //! `perijove status`.
 
+mod stacks;
 mod watch;
 
 use std::{
@@ -24,6 +25,9 @@ pub(super) struct Arguments {
     /// Print it again every second, until `q` or Ctrl-C
     #[arg(long, short, conflicts_with = "json")]
     watch: bool,
+    /// Print where the code of each native worker is: the stacks of its threads and tasks
+    #[arg(long, conflicts_with = "watch")]
+    stacks: bool,
 }
 
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
@@ -31,11 +35,15 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     if arguments.watch {
         return watch::until_enough(|| Ok(for_people(&ask(&running)?)));
     }
-    let status = ask(&running)?;
-    if arguments.json {
-        return super::print(&format!("{status:#}\n"));
+    if arguments.stacks {
+        let told = running.ask("GET", "/stacks", None)?;
+        return super::print(&show(&told, arguments.json, stacks::for_people));
     }
-    super::print(&for_people(&status))
+    super::print(&show(&ask(&running)?, arguments.json, for_people))
+}
+
+fn show(told: &Value, is_for_programs: bool, for_people: impl Fn(&Value) -> String) -> String {
+    if is_for_programs { format!("{told:#}\n") } else { for_people(told) }
 }
 
 fn ask(running: &super::Running) -> Result<Value, Failure> {

@@ -40,6 +40,9 @@ pub struct Site {
     /// `uvicorn`, two for each and one more for the other servers, fewer where memory is short; one
     /// for a command.
     pub workers: Option<usize>,
+    /// What workers are called in `ps` and `top`, such as `perijove: worker 2 of shop`. Without it the
+    /// name of the folder.
+    pub process_name: Option<String>,
     /// Threads of each worker, each of which carries one request at a time.
     pub threads: usize,
     /// Requests and websockets that one worker of an ASGI application carries at once.
@@ -134,11 +137,13 @@ pub struct Site {
     /// A native worker in which no Python has run for so long, because code in C keeps the
     /// interpreter's lock, is ended, with its stacks in the log, and started again; 0 is never.
     pub deadlock_time: Period,
-    /// A request that has been inside a WSGI application for so long has its Python stack in the log,
-    /// with its id. `0` is never. Native workers only.
+    /// A request that has been inside the application for so long has its Python stack in the log,
+    /// with its id; so has an event loop that is kept from its next turn for so long. Under ASGI only
+    /// the time until the answer begins counts. `0` is never. Native workers only.
     pub request_time: Period,
-    /// After so long inside, `perijove.RequestTimeout` is raised where the request is, and the client
-    /// is answered with 504; the worker goes on. `0` is never. Native workers only.
+    /// After so long inside, `perijove.RequestTimeout` is raised where the request is (its task is
+    /// cancelled under ASGI), and the client is answered with 504; the worker goes on. `0` is never.
+    /// Native workers only.
     pub interrupt_time: Period,
     /// Variables that workers and services have beside those of perijove itself.
     pub environment: BTreeMap<String, String>,
@@ -169,6 +174,7 @@ impl Default for Site {
             install: false,
             command: None,
             workers: None,
+            process_name: None,
             threads: 4,
             concurrency: 1000,
             websocket_message: Size(16 << 20),

@@ -6,7 +6,7 @@ use perijove_gateway::{Body, Client, Head, Response, Scheme, Secret, Service, Se
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::{Control, Intent, hall::Hall, make_secret, reload::Refusal, secret_file};
+use super::{Control, Intent, Questions, hall::Hall, make_secret, reload::Refusal, secret_file};
 
 fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
     let value = secret.map(|secret| format!("Bearer {secret}"));
@@ -33,9 +33,12 @@ fn request(method: &str, path: &str, secret: Option<&str>) -> ServiceRequest {
 
 fn control() -> (Arc<Control>, mpsc::Receiver<Intent>) {
     let (intents, wanted) = mpsc::channel(4);
-    let status = Arc::new(|| json!({ "version": "1" }));
+    let questions = Questions {
+        status: Box::new(|| json!({ "version": "1" })),
+        stacks: Box::new(|| Box::pin(async { json!([]) })),
+    };
     let hall = Arc::new(Hall::new(None));
-    (Control::new(Secret::new("right"), intents, status, hall, "/nowhere".into()), wanted)
+    (Control::new(Secret::new("right"), intents, questions, hall, "/nowhere".into()), wanted)
 }
 
 fn body(response: Response) -> String {
@@ -91,6 +94,7 @@ async fn what_is_not_there_is_said() {
         assert_eq!(answer.status, expected, "{method} {path}");
     };
     check("DELETE", "/status", 405).await;
+    check("POST", "/stacks", 405).await;
     check("GET", "/notebooks", 422).await;
 }
 

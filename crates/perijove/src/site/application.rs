@@ -265,8 +265,10 @@ fn wanted(source: &Source, plan: &Plan) -> Result<Vec<(Place, perijove_apps::Pla
             let scripts = serde_json::to_string(&plan.access.scripts()).unwrap_or_default();
             environment.insert("PERIJOVE_ACCESS".into(), scripts.into());
         }
+        let of_site = &plan.site.process_name;
         let wanted = perijove_apps::Plan {
             application: application.name.clone(),
+            name: if place.is_of_site() { of_site.clone() } else { format!("{of_site}{place}") },
             root: application.root.clone(),
             python: application.python.clone(),
             package: package.clone(),

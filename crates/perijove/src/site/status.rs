@@ -197,6 +197,18 @@ impl Board {
     }
 }
 
+/// Where the code of all workers is.
+pub(super) async fn stacks(board: Arc<Board>) -> Value {
+    let running = board.running().clone();
+    let mut told = Vec::new();
+    for one in running {
+        let workers = one.app.stacks().await;
+        let application = one.app.status().application;
+        told.push(json!({ "application": application, "workers": workers }));
+    }
+    Value::from(told)
+}
+
 /// One of the applications: where it is, how busy, its workers.
 fn of_application(running: &Running) -> Value {
     let (under_way, waiting) = running.upstreams.load();

@@ -42,6 +42,8 @@ async fn the_description_is_true() {
     };
     assert_eq!(check("GET", "/status", false).await, 401);
     assert_eq!(check("GET", "/status", true).await, 200);
+    assert_eq!(check("GET", "/stacks", false).await, 401);
+    assert_eq!(check("GET", "/stacks", true).await, 200);
     assert_eq!(check("POST", "/reload", false).await, 401);
     assert_eq!(check("POST", "/reload", true).await, 200);
     site.configure("site.thread = 1");

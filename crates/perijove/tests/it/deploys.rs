@@ -35,7 +35,13 @@ async fn site(crowd: &Crowd) -> Site {
         .set("site.health = '/health'")
         .set("site.start-time = '30s'")
         .set("site.probation = '100ms'")
-        .set(&format!("route = [{{ path = '/ws/', upstream = 'http://{}' }}]", crowd.echo))
+        .set(&format!(
+            "route = [{{ path = '/ws/', upstream = 'http://{}' }}, \
+             {{ path = '/chat/', app = 'chat:application', workers = 1 }}]",
+            crowd.echo
+        ))
+        .file("chat.py", include_str!("apps/chat.py"))
+        .set("site.websocket-time = '3s'")
         .set("log.access = 'off'")
         .start()
         .await
@@ -55,6 +61,7 @@ async fn only_requests_inside_a_killed_worker_are_lost() {
         let output = site.begin_command(&["reload"]).await.unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
         slowest = slowest.max(reload.elapsed().as_secs_f64());
+        visitors.new_version();
         site.get("/version").await.shows(&round.to_string());
         let victim = *serving(&site).last().unwrap();
         kill_process(Pid::from_raw(victim).unwrap(), Signal::KILL).unwrap();
@@ -64,13 +71,18 @@ async fn only_requests_inside_a_killed_worker_are_lost() {
     let entries = entries(&site);
     println!(
         "{} requests in {:.0} s, {ROUNDS} reloads (the slowest took {slowest:.1} s), {ROUNDS} kills, \
-         {} requests lost",
+         {} requests lost; {} echoes on websockets, {} of them by versions that were replaced",
         seen.answered,
         begun.elapsed().as_secs_f64(),
-        seen.failed.len()
+        seen.failed.len(),
+        seen.echoes,
+        seen.outlived
     );
     assert!(seen.answered > 1000, "{} were answered", seen.answered);
     assert!(seen.echoes > 100, "{} echoes", seen.echoes);
+    // Those at workers of ours: heard after their version was replaced, and then told to go.
+    assert!(seen.outlived > 100, "{} echoes of replaced versions", seen.outlived);
+    assert!(seen.farewells > 10, "{} websockets were ended", seen.farewells);
     let mut lost: BTreeMap<i32, usize> = BTreeMap::new();
     for (id, why) in &seen.failed {
         let inside = entries.get(id).and_then(|pids| pids.last());
@@ -88,6 +100,13 @@ fn with(configuration: &str, line: &str) -> String {
     let key = |line: &str| line.split('=').next().unwrap().trim().to_owned();
     let others = configuration.lines().filter(|known| key(known) != key(line));
     others.chain([line]).map(|line| format!("{line}\n")).collect()
+}
+
+/// An environment with nothing in it.
+fn bare_environment(site: &Site) {
+    let mut venv = std::process::Command::new("python3");
+    let made = venv.args(["-m", "venv", "--without-pip", "bare"]).current_dir(site.folder());
+    assert!(made.status().unwrap().success());
 }
 
 /// The workers that serve.
@@ -114,6 +133,7 @@ async fn broken_versions_change_nothing_for_visitors() {
     let crowd = Crowd::new().await;
     let site = site(&crowd).await;
     until("all serve", || serving(&site).len() == WORKERS).await;
+    bare_environment(&site);
     let before = serving(&site);
     let visitors = Crowd::visit(site.address());
     let configuration = std::fs::read_to_string(site.folder().join("perijove.toml")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::site::{PATIENCE, Plan};
+use crate::site::{PATIENCE, Plan, Site, until};
 
 #[tokio::test]
 async fn ambiguous_requests_are_refused_and_the_connection_closed() {
@@ -95,6 +95,50 @@ async fn a_stuck_request_is_shown_and_interrupted() {
         site.get("/").await.shows("hello");
     }
     assert_eq!(site.workers(), workers);
+}
+
+#[tokio::test]
+async fn a_stuck_request_of_asgi_is_shown_and_cancelled() {
+    let site = Plan::new()
+        .wsgi("patience")
+        .set("site.request-time = '200ms'")
+        .set("site.interrupt-time = '1s'")
+        .start()
+        .await;
+    let workers = site.workers();
+    let stubborn = site.begin("/stubborn/b").await;
+    let stream = site.begin("/stream/1500").await;
+    let answer = site.get("/wait/a").await;
+    assert_eq!((answer.status, answer.text().as_str()), (504, "the request took too long\n"));
+    site.logs("has been inside the application for");
+    // The innermost coroutine, and those that wait for it.
+    site.logs("in deeper");
+    site.logs("await deeper(key)");
+    stubborn.await.unwrap().is(504);
+    // An answer that has begun may take longer than that.
+    stream.await.unwrap().shows("begun\nended\n");
+    until_cancelled(&site, &["a", "b"]).await;
+    assert_eq!(site.workers(), workers);
+    until("nothing is under way", || site.status()["under-way"] == 0).await;
+}
+
+async fn until_cancelled(site: &Site, keys: &[&str]) {
+    loop {
+        let known = site.get("/cancelled").await.text();
+        if keys.iter().all(|key| known.split(' ').any(|one| one == *key)) {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_event_loop_that_is_kept_from_its_turn_is_shown() {
+    let site = Plan::new().wsgi("patience").set("site.interrupt-time = '300ms'").start().await;
+    site.get("/block/1500").await.shows("blocked\n");
+    let line = site.logs("the event loop has been kept from its next turn for");
+    assert!(line.contains("it is here"), "{line}");
+    site.logs("time.sleep(int(milliseconds) / 1000)");
+    site.get("/hello").await.shows("hello\n");
 }
 
 #[tokio::test]

@@ -114,6 +114,96 @@ async fn who_waits_too_long_is_told_to_come_again() {
 }
 
 #[tokio::test]
+async fn the_stacks_of_threads_are_told() {
+    let site = Plan::new().wsgi("hello").start().await;
+    let stuck = site.begin("/wait/x").await;
+    site.until_file("entered-x").await;
+    let told = site.tell(&["status", "--stacks"]);
+    assert!(told.starts_with(&format!("process {} of app", site.workers()[0])), "{told}");
+    assert!(told.contains("in wait") && told.contains("thread perijove-"), "{told}");
+    // It is no business of the log.
+    let json = site.tell(&["status", "--stacks", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[0]["workers"][0]["pid"], site.workers()[0]);
+    site.make("release-x");
+    stuck.await.unwrap().is(200);
+    assert!(!site.stop().log.contains("in wait"));
+}
+
+#[tokio::test]
+async fn the_stacks_of_tasks_are_told_even_by_a_loop_that_is_stuck() {
+    let site = Plan::new().wsgi("patience").start().await;
+    let waits = site.begin("/wait/x").await;
+    site.until_file("entered-x").await;
+    let blocks = site.begin("/block/3000").await;
+    let mut told = String::new();
+    until("the loop is blocked", || {
+        told = site.tell(&["status", "--stacks"]);
+        told.contains("in block")
+    })
+    .await;
+    assert!(told.contains("thread MainThread:"), "{told}");
+    assert!(told.contains("in wait") && told.contains("in deeper"), "{told}");
+    blocks.await.unwrap().is(200);
+    site.make("release-x");
+    waits.await.unwrap().is(200);
+}
+
+#[tokio::test]
+async fn who_does_not_tell_its_stacks_is_named() {
+    let site = Plan::new().wsgi("hello").set("site.server = 'wsgiref'").start().await;
+    assert!(site.tell(&["status", "--stacks"]).contains("it does not say"));
+}
+
+/// As `ps` and `top` show it; what can be read of its environment stays.
+#[tokio::test]
+async fn workers_say_what_they_are() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .set("site.workers = 2")
+        .set("site.process-name = 'Käse-und-Wurst'")
+        .set("site.environment = { SHOP = 'yes' }")
+        .start()
+        .await;
+    until("both serve", || site.workers().len() == 2).await;
+    let read = |pid: &i32, name: &str| {
+        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).unwrap();
+        String::from_utf8(bytes).unwrap()
+    };
+    let workers = site.workers();
+    let shown = |name: &str| -> Vec<String> {
+        let line = |pid| read(pid, name).trim_end_matches(['\0', '\n']).to_owned();
+        workers.iter().map(line).collect()
+    };
+    let title = |number| format!("perijove: worker {number} of Käse-und-Wurst");
+    assert_eq!(shown("cmdline"), [title(1), title(2)]);
+    assert_eq!(shown("comm"), ["Käse-und-Wur 1", "Käse-und-Wur 2"]);
+    assert!(workers.iter().all(|pid| read(pid, "environ").contains("SHOP=yes\0")));
+    // A new one in the place of another has its name.
+    site.kill_worker(1);
+    let is_named = |pid: &i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(title(2).as_bytes())
+    };
+    let is_new = |pid: &i32| !workers.contains(pid) && is_named(pid);
+    until("another one has its name", || site.workers().iter().any(is_new)).await;
+}
+
+/// A server that takes a request at a time, and connections that wait for it in its socket.
+#[tokio::test]
+async fn no_request_is_lost_that_a_killed_worker_has_not_read() {
+    let site = Plan::new().wsgi("hello").set("site.server = 'wsgiref'").start().await;
+    let mut connection = site.connect().await;
+    for _ in 0..3 {
+        connection.ask("GET", "/pid", b"").await.is(200);
+        site.kill_worker(0);
+        // At once, on the connection that is kept: the worker is dead, and nobody knows it yet.
+        connection.ask("GET", "/pid", b"").await.is(200);
+        until("another one serves", || site.workers().len() == 1).await;
+    }
+}
+
+#[tokio::test]
 async fn workers_do_not_outlive_the_program() {
     let site = Plan::new().wsgi("hello").start().await;
     let worker = site.workers()[0];

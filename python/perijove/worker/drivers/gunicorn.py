@@ -48,6 +48,8 @@ class Server(WSGIApplication):
     def _defaults(self) -> dict[str, Any]:
         return {
             "workers": self._order.workers,
+            # Shown where the environment has setproctitle.
+            "proc_name": self._order.name,
             # A connection kept by one process would make its next request wait there while
             # another process has nothing to do.
             "keepalive": 0,

@@ -17,7 +17,8 @@ pub(in crate::driver) struct Names {
     pub(in crate::driver) group: String,
 }
 
-/// The account to name; none when we are not root, or when an argument of the site's names one.
+/// The account to name: that of the site, else a usual one. None when we are not root, or when an
+/// argument of the site's names one.
 pub(in crate::driver) fn wanted(plan: &Plan) -> io::Result<Option<Names>> {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root || named(&plan.server_arguments).is_some() {
@@ -25,9 +26,16 @@ pub(in crate::driver) fn wanted(plan: &Plan) -> io::Result<Option<Names>> {
     }
     let (accounts, groups) =
         (fs::read_to_string("/etc/passwd")?, fs::read_to_string("/etc/group")?);
+    if let Some(Account { uid, gid, .. }) = plan.account {
+        let names =
+            || Some(Names { user: name_of(&accounts, uid)?, group: name_of(&groups, gid)? });
+        let why = "mod_wsgi-express wants the account and the group of the site by their names, and \
+                   /etc/passwd and /etc/group have none";
+        return names().map(Some).ok_or_else(|| io::Error::other(why));
+    }
     let found = USUAL.iter().find_map(|user| {
         let [_, gid] = numbers(&accounts, user)?;
-        Some(Names { user: (*user).to_owned(), group: group(&groups, gid)? })
+        Some(Names { user: (*user).to_owned(), group: name_of(&groups, gid)? })
     });
     let why = "there is no account www-data, apache, http or nobody to run Apache as";
     found.map(Some).ok_or_else(|| io::Error::other(why))
@@ -38,9 +46,10 @@ pub(in crate::driver) fn other(plan: &Plan) -> io::Result<Option<(String, Accoun
     if !rustix::process::geteuid().is_root() {
         return Ok(None);
     }
-    let user = match named(&plan.server_arguments) {
-        Some(user) => user.to_owned(),
-        None => match wanted(plan)? {
+    let user = match (named(&plan.server_arguments), &plan.account) {
+        (Some(user), _) => user.to_owned(),
+        (None, Some(account)) => return Ok(Some((account.uid.to_string(), account.clone()))),
+        (None, None) => match wanted(plan)? {
             Some(names) => names.user,
             None => return Ok(None),
         },
@@ -69,12 +78,12 @@ fn line<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find(|line| line.split(':').next() == Some(name))
 }
 
-/// The name of a group, from lines as in `/etc/group`.
-fn group(groups: &str, gid: u32) -> Option<String> {
-    groups.lines().find_map(|line| {
+/// What a number is called: in both files the name is the first field, and the number the third.
+fn name_of(text: &str, number: u32) -> Option<String> {
+    text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(gid)).then(|| name.to_owned())
+        (fields.nth(1)?.parse() == Ok(number)).then(|| name.to_owned())
     })
 }
 
@@ -87,8 +96,9 @@ mod tests {
         let accounts = "root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:34::/var/www:/bin/false\n";
         assert_eq!(numbers(accounts, "www-data"), Some([33, 34]));
         assert_eq!(numbers(accounts, "www"), None);
-        assert_eq!(group("root:x:0:\nweb:x:34:a,b\n", 34).as_deref(), Some("web"));
-        assert_eq!(group("root:x:0:\n", 34), None);
+        assert_eq!(name_of(accounts, 33).as_deref(), Some("www-data"));
+        assert_eq!(name_of("root:x:0:\nweb:x:34:a,b\n", 34).as_deref(), Some("web"));
+        assert_eq!(name_of("root:x:0:\n", 34), None);
     }
 
     #[test]

@@ -51,6 +51,8 @@ pub(crate) struct SitePlan {
     /// What its processes run as.
     pub(crate) account: Option<Account>,
     pub(crate) umask: Option<u32>,
+    /// What its processes are called.
+    pub(crate) process_name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,7 @@ pub(super) fn decide(site: &Site, has_routes: bool, check: &mut Check<'_>) -> Si
         is_broken: target.is_none(),
         target: target.unwrap_or(SiteTarget::Nothing),
         files,
+        process_name: process_name(site, &root, check),
         root,
         body_limit: site.body_limit.0,
         body_buffer: site.body_buffer.map(|size| size.0),
@@ -144,6 +147,22 @@ fn umask(site: &Site, check: &mut Check<'_>) -> Option<u32> {
         check.wrong("site.umask", what, "three digits from 0 to 7, such as \"027\"");
     }
     read
+}
+
+fn process_name(site: &Site, root: &Path, check: &mut Check<'_>) -> String {
+    let Some(name) = &site.process_name else {
+        let folder = root.file_name().map(|name| name.to_string_lossy().into_owned());
+        return folder.filter(|name| is_name(name)).unwrap_or_else(|| "site".to_owned());
+    };
+    if !is_name(name) {
+        let hint = "a short text without control characters, such as \"shop\"";
+        check.wrong("site.process-name", "is no name of processes", hint);
+    }
+    name.clone()
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.chars().any(char::is_control)
 }
 
 /// Names of hosts, in lower case.

@@ -40,6 +40,12 @@ threading.Timer(0.03, VIEWS.pop, ['/health']).start()
     };
     const ALWAYS_UNWELL: Broken =
         Broken { code: UNWELL, setting: "site.start-time = '1s'", told: "/health answered 500" };
+    // Neither finds anything to install, should one of them be there.
+    const NOT_INSTALLED: &str = "site.server = 'uwsgi'\nsite.python = 'bare'\n\
+        site.install = true\nsite.environment = { PIP_NO_INDEX = '1', UV_OFFLINE = '1', \
+        UV_CACHE_DIR = 'bare/cache' }";
+    const NO_SERVER: &str = "site.server = 'uwsgi'\nsite.python = 'bare'";
+    const OTHER: &str = "route = [{ path = '/chat/', app = 'no_chat:application' }]";
     vec![
         code("\ndef (:\n", "SyntaxError"),
         code("\nimport a_module_that_is_not_there\n", "a_module_that_is_not_there"),
@@ -52,6 +58,10 @@ threading.Timer(0.03, VIEWS.pop, ['/health']).start()
         NEVER_READY,
         setting("site.python = 'nowhere/python'", "nowhere/python"),
         setting("site.root = 'gone'", "there is no folder"),
+        setting(NO_SERVER, "does not have uWSGI"),
+        setting(NOT_INSTALLED, "uWSGI==2.0.31 could not be installed"),
+        // Of two applications one alone.
+        setting(OTHER, "no_chat"),
         setting("site.threds = 2", "did you mean `site.threads`?"),
     ]
 }

@@ -41,6 +41,9 @@ pub(super) struct Visitors {
 struct Seeing {
     answered: AtomicUsize,
     echoes: AtomicUsize,
+    outlived: AtomicUsize,
+    farewells: AtomicUsize,
+    versions: AtomicUsize,
     next: AtomicUsize,
     failed: Mutex<BTreeMap<String, String>>,
 }
@@ -49,6 +52,10 @@ struct Seeing {
 pub(super) struct Seen {
     pub(super) answered: usize,
     pub(super) echoes: usize,
+    /// Echoes on websockets whose version was replaced.
+    pub(super) outlived: usize,
+    /// Websockets that were ended with a good-bye.
+    pub(super) farewells: usize,
     /// The ids of requests that failed, and why.
     pub(super) failed: BTreeMap<String, String>,
 }
@@ -96,18 +103,27 @@ impl Crowd {
         for number in 0..WEBSOCKETS {
             let url = format!("ws://{address}/ws/{number}");
             tasks.spawn(talk(url, stop.clone(), Arc::clone(&seen)));
+            let url = format!("ws://{address}/chat/{number}");
+            tasks.spawn(chat(url, stop.clone(), Arc::clone(&seen)));
         }
         Visitors { tasks, stop, seen }
     }
 }
 
 impl Visitors {
+    /// A version has taken over.
+    pub(super) fn new_version(&self) {
+        self.seen.versions.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) async fn leave(self) -> Seen {
         self.stop.cancel();
         self.tasks.join_all().await;
         Seen {
             answered: self.seen.answered.load(Ordering::Relaxed),
             echoes: self.seen.echoes.load(Ordering::Relaxed),
+            outlived: self.seen.outlived.load(Ordering::Relaxed),
+            farewells: self.seen.farewells.load(Ordering::Relaxed),
             failed: self.seen.failed.lock().unwrap().clone(),
         }
     }
@@ -225,6 +241,37 @@ async fn talk(url: String, stop: CancellationToken, seen: Arc<Seeing>) {
         assert_eq!(heard.into_text().unwrap().as_str(), told);
         seen.echoes.fetch_add(1, Ordering::Relaxed);
         sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Websockets to workers of ours, one after another: each may be ended when its version was replaced,
+/// and then with a good-bye, never amid what it says.
+async fn chat(url: String, stop: CancellationToken, seen: Arc<Seeing>) {
+    let mut count = 0;
+    while !stop.is_cancelled() {
+        let (mut socket, _) = tokio_tungstenite::connect_async(&url).await.unwrap();
+        let version = seen.versions.load(Ordering::Relaxed);
+        while !stop.is_cancelled() {
+            count += 1;
+            let told = format!("{url} {count}");
+            // It may have been ended this moment: the good-bye is still to be read.
+            let sent = socket.send(Message::text(told.clone())).await;
+            let heard = timeout(PATIENCE, socket.next()).await.unwrap();
+            match heard.unwrap_or_else(|| panic!("no good-bye: {sent:?}")).unwrap() {
+                Message::Text(text) => assert!(text.ends_with(&told), "{text} for {told}"),
+                Message::Close(Some(frame)) => {
+                    assert!(matches!(u16::from(frame.code), 1001 | 1012), "{frame:?}");
+                    seen.farewells.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+            seen.echoes.fetch_add(1, Ordering::Relaxed);
+            if seen.versions.load(Ordering::Relaxed) > version {
+                seen.outlived.fetch_add(1, Ordering::Relaxed);
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
