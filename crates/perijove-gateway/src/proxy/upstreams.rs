@@ -239,6 +239,13 @@ impl Upstreams {
         }
     }
 
+    /// Takes all but these out, as by [`Upstreams::remove`].
+    pub fn remove_others(&self, kept: &[UpstreamId]) {
+        let members = self.members.load_full();
+        let others = members.iter().map(|member| member.id()).filter(|id| !kept.contains(id));
+        others.for_each(|id| self.remove(id));
+    }
+
     /// Takes an upstream that died out at once: requests that never reached its application are
     /// sent to another upstream, the rest is answered with 502. It may have been removed before.
     pub fn fail(&self, id: UpstreamId) {

@@ -50,6 +50,10 @@ impl Elsewhere {
                 of_site.remove(old);
             }
         }
+        if was.is_none() && now.is_some() {
+            // The workers of an application that ran here end by and by; none is asked any more.
+            of_site.remove_others(&self.of_site);
+        }
         self.follow_routes(plan);
     }
 

@@ -266,3 +266,21 @@ fn who_carries_many_requests_at_once_takes_bodies_as_they_come() {
     assert!(add(true));
     assert!(!add(false));
 }
+
+#[tokio::test]
+async fn others_are_asked_no_more_and_finish_what_they_have() {
+    let upstreams = set(8, Duration::from_secs(60));
+    let old = [add(&upstreams, None), add(&upstreams, None)];
+    let slot = upstreams.take().await.unwrap();
+    let new = add(&upstreams, None);
+    upstreams.remove_others(&[new]);
+    for _ in 0..3 {
+        assert_eq!(id(&upstreams).await, new);
+    }
+    assert!(slot.member().leaving().is_cancelled() && !slot.member().failed().is_cancelled());
+    assert_eq!(upstreams.load(), (1, 0));
+    // They may be taken out again by whoever ran them.
+    old.iter().for_each(|id| upstreams.remove(*id));
+    drop(slot);
+    upstreams.drained(old[0]).await;
+}
