@@ -105,7 +105,7 @@ impl Hub {
         site: Arc<Upstreams>,
         lock: StateLock,
     ) -> Result<Self, OpenError> {
-        let spawner: Arc<dyn Spawner> = Arc::new(Local);
+        let spawner: Arc<dyn Spawner> = Arc::new(Local::default());
         make_own_folder(&plan.state_folder.join("notebooks"))?;
         make_own_folder(&plan.runtime_folder.join("notebook"))?;
         let state_folder = plan.state_folder.clone();
@@ -131,6 +131,7 @@ impl Hub {
         for record in records {
             core.adopt(record);
         }
+        core.spawner.prepare(&core.plan.load());
         Ok(Self { core, site_cookies, lock: Mutex::new(Some(lock)) })
     }
 
@@ -175,6 +176,11 @@ impl Hub {
         tokio::time::timeout(LAST_MOMENT, self.core.tasks.wait()).await.is_ok()
     }
 
+    /// How starts of notebooks are prepared, to be shown: a JSON object.
+    pub fn preparation(&self) -> serde_json::Value {
+        self.core.spawner.status()
+    }
+
     /// Whether no notebook runs, nor is about to.
     pub fn is_idle(&self) -> bool {
         self.core.is_idle()
@@ -213,6 +219,7 @@ impl Hub {
         if let Some(key) = self.core.plan.load().differs_at_the_root(&plan) {
             return Err(ReconfigureError { key });
         }
+        self.core.spawner.prepare(&plan);
         self.core.plan.store(Arc::new(plan));
         Ok(())
     }

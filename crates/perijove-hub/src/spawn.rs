@@ -15,10 +15,12 @@ mod folder;
 mod local;
 mod ours;
 mod probe;
+mod warm;
 
 pub(crate) use folder::{ensure_notebook, prepare, replace, startup_path};
 pub(crate) use local::Local;
 pub(crate) use probe::{ProbeError, probe};
+use warm::Warm;
 
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -43,6 +45,14 @@ pub(crate) trait Spawner: Send + Sync + fmt::Debug {
         within: Duration,
     ) -> Pending<'a, Result<(), SpawnError>>;
 
+    /// Has ready what starts with this plan can use.
+    fn prepare(&self, _plan: &Plan) {}
+
+    /// What is to be told of that.
+    fn status(&self) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
     /// What it printed last.
     fn last_lines(&self, place: &Place) -> Vec<String>;
 }
@@ -64,6 +74,9 @@ pub(crate) struct Handle {
     pub(crate) process: i32,
     /// Seconds since the Unix epoch.
     pub(crate) started: u64,
+    /// Whether it was forked from a process that had imported what it needs.
+    #[serde(default)]
+    pub(crate) is_warm: bool,
     /// The spawner's own.
     pub(crate) detail: serde_json::Value,
 }

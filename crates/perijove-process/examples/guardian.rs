@@ -8,6 +8,7 @@ use perijove_process::guardian::{self, Program, Spec};
 fn main() -> ExitCode {
     match env::args_os().nth(1) {
         None => guardian::run(),
+        Some(word) if word == "--adopt" => guardian::run(),
         Some(spec) => start(&spec.to_string_lossy()),
     }
 }

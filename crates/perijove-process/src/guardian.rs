@@ -5,6 +5,7 @@
 //! does. It is this same executable under a hidden command, detached from its starter; it reads
 //! what to do ([`Spec`]) on its standard input and keeps what happened ([`Record`]) in a file.
 
+mod adopt;
 mod claim;
 mod descendants;
 mod detach;
@@ -14,6 +15,7 @@ mod signals;
 mod spec;
 mod status;
 mod watch;
+mod zygote;
 
 use std::{
     ffi::OsString,
@@ -28,8 +30,9 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    time::{Instant, timeout, timeout_at},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::unix::pipe,
+    time::{Instant, error::Elapsed, timeout, timeout_at},
 };
 
 pub use claim::{Claim, claim};
@@ -37,6 +40,7 @@ pub use log::last_lines;
 pub use run::run;
 pub use spec::Spec;
 pub use status::{Ended, Record, Why};
+pub use zygote::{Zygote, ZygoteError};
 
 use crate::{Command, ProcessIdentity, SpawnError, system};
 
@@ -95,6 +99,13 @@ pub enum StartError {
     Late,
 }
 
+impl StartError {
+    /// Whether no guardian is there that could have started anything.
+    pub fn is_void(&self) -> bool {
+        !matches!(self, Self::Late)
+    }
+}
+
 /// Why a guardian was not stopped.
 #[derive(Debug, Error)]
 pub enum StopError {
@@ -140,22 +151,72 @@ pub async fn start_with(
     let (prepared, _) = command.prepare(Stdio::piped(), Stdio::inherit())?;
     // The process started here only forks the guardian and ends.
     let mut process = prepared.spawn_watched()?;
-    let mut said = Vec::new();
+    let (stdin, stdout) = (process.stdin.take(), process.stdout.take());
     let conversation = async {
-        if let Some(mut stdin) = process.stdin.take() {
-            stdin.write_all(&spec_text).await.map_err(StartError::Tell)?;
-        }
-        if let Some(stdout) = process.stdout.take() {
-            stdout.take(64 << 10).read_to_end(&mut said).await.map_err(StartError::Tell)?;
-        }
-        process.wait().await.map_err(StartError::Tell)
+        let said = converse(stdin, stdout, &spec_text).await?;
+        process.wait().await?;
+        Ok(said)
     };
-    let Ok(talked) = timeout(ANSWER, conversation).await else {
+    understand(timeout(ANSWER, conversation).await, spec).await
+}
+
+/// The same with a server that a zygote has prepared. When this fails with
+/// [`StartError::is_void`], nothing has come of it, and the claim, if there is another descriptor of
+/// it, can be used again.
+pub async fn start_from(
+    zygote: &Zygote,
+    program: &Program,
+    spec: &Spec,
+    descriptors: Vec<(OwnedFd, RawFd)>,
+    claim: Claim,
+) -> Result<Handle, StartError> {
+    let spec_text =
+        spec::to_text(spec, &descriptors).map_err(|error| StartError::Tell(error.into()))?;
+    let number = spec::number_of_claim(&descriptors);
+    let ((told, tell), (say, said)) = (io::pipe().map_err(StartError::Tell)?, {
+        let (reading, writing) = io::pipe().map_err(StartError::Tell)?;
+        (writing, reading)
+    });
+    let (mut passed, mut numbers) =
+        (vec![told.into(), say.into(), claim.into_descriptor()], Vec::new());
+    for (descriptor, number) in descriptors {
+        passed.push(descriptor);
+        numbers.push(number);
+    }
+    zygote.fork(program, &numbers, number, &passed).await.map_err(StartError::Tell)?;
+    // What was passed must be nobody's but the guardian's, so that its end is seen.
+    drop(passed);
+    let tell = pipe::Sender::from_owned_fd(tell.into()).map_err(StartError::Tell)?;
+    let said = pipe::Receiver::from_owned_fd(said.into()).map_err(StartError::Tell)?;
+    let conversation = converse(Some(tell), Some(said), &spec_text);
+    understand(timeout(ANSWER, conversation).await, spec).await
+}
+
+/// Tells a guardian what to do; returns its answer.
+async fn converse(
+    stdin: Option<impl AsyncWrite + Unpin>,
+    stdout: Option<impl AsyncRead + Unpin>,
+    spec: &[u8],
+) -> io::Result<Vec<u8>> {
+    if let Some(mut stdin) = stdin {
+        stdin.write_all(spec).await?;
+    }
+    let mut said = Vec::new();
+    if let Some(stdout) = stdout {
+        stdout.take(64 << 10).read_to_end(&mut said).await?;
+    }
+    Ok(said)
+}
+
+async fn understand(
+    talked: Result<io::Result<Vec<u8>>, Elapsed>,
+    spec: &Spec,
+) -> Result<Handle, StartError> {
+    let Ok(talked) = talked else {
         give_up(&spec.status).await;
         return Err(StartError::Late);
     };
-    talked?;
-    match serde_json::from_slice(&said) {
+    match serde_json::from_slice(&talked.map_err(StartError::Tell)?) {
         Ok(Answer::Started(handle)) => Ok(handle),
         Ok(Answer::Refused(reason)) => Err(StartError::Refused { reason }),
         Err(_) => Err(StartError::Silent),

@@ -41,6 +41,11 @@ impl Usage {
         Some(usage)
     }
 
+    /// Of the process with this id alone.
+    pub fn alone(pid: u32) -> Option<Self> {
+        system::process(process_id(pid)?).map(|process| of_one(&process))
+    }
+
     /// Resident memory in bytes of such a family, where what is shared is divided among those who
     /// share it. It costs milliseconds; `None` where nobody tells.
     pub fn proportional_memory(pid: u32) -> Option<u64> {

@@ -18,13 +18,29 @@ from typing import Any, NoReturn
 UNAVAILABLE = 69
 CONFIG = 78
 OLDEST = (3, 10)
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
 def main() -> None:
-    here = os.path.dirname(os.path.abspath(__file__))
     # Python puts a script's folder first; modules of ours must not stand before others' here.
-    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != here]
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path or ".") != HERE]
     message = read_message()
+    check_python()
+    serve(message)
+
+
+def serve(message: dict[str, Any], forker: Any = None) -> None:
+    """Runs the server; with a forker, it has its kernels forked."""
+    listener = socket.socket(fileno=message["socket"])
+    listener.setblocking(False)
+    # Kernels are no business of this socket.
+    listener.set_inheritable(False)
+    name = "_perijove_notebook_server"
+    server = sys.modules.get(name) or load(os.path.join(HERE, "server.py"), name)
+    server.run(listener, message, forker)
+
+
+def check_python() -> None:
     if sys.version_info < OLDEST:
         version = ".".join(map(str, sys.version_info[:3]))
         fail(UNAVAILABLE, f"notebooks need Python 3.10 or newer, {sys.executable} is {version}")
@@ -35,12 +51,6 @@ def main() -> None:
             f"{' and '.join(missing)} not installed for {sys.executable}: run "
             f"`{sys.executable} -m pip install jupyterlab notebook`",
         )
-    listener = socket.socket(fileno=message["socket"])
-    listener.setblocking(False)
-    # Kernels are no business of this socket.
-    listener.set_inheritable(False)
-    server = load(os.path.join(here, "server.py"), "_perijove_notebook_server")
-    server.run(listener, message)
 
 
 def read_message() -> dict[str, Any]:

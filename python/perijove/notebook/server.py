@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import socket
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -89,6 +90,7 @@ class GatewayServer(ServerApp):
     name = "jupyter-server"
     listener: socket.socket
     forced: dict[str, Any]
+    forker: Any = None
     no_browser_open_file = True
 
     @default("max_body_size")
@@ -104,6 +106,11 @@ class GatewayServer(ServerApp):
         super().parse_command_line(argv)
         # The configuration at this point outranks the files that are read next.
         self.update_config(Config(self.forced))
+
+    def init_configurables(self) -> None:
+        if self.forker is not None:
+            sys.modules["_perijove_notebook_kernels"].offer(self.forker, self)
+        super().init_configurables()
 
     def init_httpserver(self) -> None:
         self._http_server = HTTPServer(
@@ -122,13 +129,14 @@ class GatewayServer(ServerApp):
         """Left out: the file is for finding servers that listen on an address of their own."""
 
 
-def run(listener: socket.socket, message: dict[str, Any]) -> None:
+def run(listener: socket.socket, message: dict[str, Any], forker: Any = None) -> None:
     user = message["user"]
     GatewayIdentity.secret = message["token"].encode()
     GatewayIdentity.person = User(
         username=user, name=user, display_name=user, initials=initials(user)
     )
     GatewayServer.listener = listener
+    GatewayServer.forker = forker
     GatewayServer.forced = forced_settings(message)
     GatewayServer.launch_instance(argv=list(message.get("arguments") or []))
 

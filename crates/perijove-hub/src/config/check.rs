@@ -78,6 +78,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         allow_origin,
         environment: config.environment,
         insecure: config.insecure,
+        warm: config.warm.unwrap_or(cfg!(target_os = "linux")),
     })
 }
 

@@ -98,13 +98,14 @@ impl Spawner for Fake {
             if behaviour == Behaviour::DiesAtOnce {
                 self.end(process, "it ended by itself (exit status 3)");
             }
-            Ok(Handle { process, started: 1_700_000_000, detail: Value::Null })
+            Ok(Handle { process, started: 1_700_000_000, is_warm: false, detail: Value::Null })
         })
     }
 
     fn find(&self, place: &Place) -> Option<Handle> {
         let process = *self.newest.lock().unwrap().get(&place.socket)?;
-        let handle = Handle { process, started: 1_700_000_000, detail: Value::Null };
+        let handle =
+            Handle { process, started: 1_700_000_000, is_warm: false, detail: Value::Null };
         (self.poll(place, &handle) == Status::Running).then_some(handle)
     }
 

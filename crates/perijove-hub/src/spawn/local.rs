@@ -20,8 +20,8 @@ use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, startup_path};
-use crate::{config::Plan, record::Ended};
+use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, Warm, startup_path};
+use crate::{config::Plan, launch::said, record::Ended};
 
 /// The descriptor at which a server finds its socket.
 const SOCKET: i32 = 3;
@@ -37,8 +37,10 @@ const MARK: &str = "--- perijove starts this notebook ---";
 const UNAVAILABLE: i32 = 69;
 
 /// Starts guardians.
-#[derive(Debug)]
-pub(crate) struct Local;
+#[derive(Debug, Default)]
+pub(crate) struct Local {
+    warm: Warm,
+}
 
 impl Spawner for Local {
     fn start<'a>(&'a self, start: Start<'a>) -> Pending<'a, Result<Handle, SpawnError>> {
@@ -60,13 +62,25 @@ impl Spawner for Local {
                 arguments: vec!["guardian".into()],
             };
             let spec = spec(&start);
+            match self.fork(&start, &program, &spec, (&socket, &claim)).await {
+                Ok(handle) => return wrap(&handle, true),
+                Err(Cold::Because(reason)) => {
+                    tracing::info!(
+                        user = start.notebook.user.name(),
+                        reason,
+                        "a notebook is started cold"
+                    );
+                }
+                Err(Cold::Off) => {}
+                Err(Cold::Never(error)) => return Err(SpawnError::Guardian(error)),
+            }
             let started = guardian::start_with(&program, &spec, vec![(socket, SOCKET)], claim);
-            wrap(&started.await.map_err(SpawnError::Guardian)?)
+            wrap(&started.await.map_err(SpawnError::Guardian)?, false)
         })
     }
 
     fn find(&self, place: &Place) -> Option<Handle> {
-        wrap(&guardian::adopt(&place.status)?).ok()
+        wrap(&guardian::adopt(&place.status)?, false).ok()
     }
 
     fn poll(&self, place: &Place, handle: &Handle) -> Status {
@@ -102,6 +116,14 @@ impl Spawner for Local {
         })
     }
 
+    fn prepare(&self, plan: &Plan) {
+        self.warm.prepare(plan);
+    }
+
+    fn status(&self) -> serde_json::Value {
+        self.warm.status()
+    }
+
     fn last_lines(&self, place: &Place) -> Vec<String> {
         let mut lines = guardian::last_lines(&place.log).unwrap_or_default();
         // What an earlier start has printed explains nothing about this one.
@@ -112,7 +134,48 @@ impl Spawner for Local {
     }
 }
 
+/// Why a server was not forked.
+enum Cold {
+    Off,
+    Because(String),
+    /// And must not be started in another way: one may have been started.
+    Never(guardian::StartError),
+}
+
 impl Local {
+    /// Starts a server from the zygote. The socket and the claim are still there when that fails.
+    async fn fork(
+        &self,
+        start: &Start<'_>,
+        program: &guardian::Program,
+        spec: &guardian::Spec,
+        (socket, claim): (&OwnedFd, &guardian::Claim),
+    ) -> Result<guardian::Handle, Cold> {
+        if !start.plan.warm {
+            return Err(Cold::Off);
+        }
+        let ready = self.warm.zygote(start.plan, spec).await.map_err(Cold::Because)?;
+        let because = |error: std::io::Error| Cold::Because(error.to_string());
+        let socket = socket.try_clone().map_err(because)?;
+        let claim = claim.share().map_err(because)?;
+        let descriptors = vec![(socket, SOCKET)];
+        let forked = guardian::start_from(ready.zygote(), program, spec, descriptors, claim);
+        match forked.await {
+            Ok(handle) => {
+                ready.count();
+                Ok(handle)
+            }
+            Err(error) => {
+                ready.give_up();
+                if error.is_void() {
+                    Err(Cold::Because(said(&error)))
+                } else {
+                    Err(Cold::Never(error))
+                }
+            }
+        }
+    }
+
     /// The right to start a server there, or the server of a guardian that an earlier perijove has
     /// started amid its death: it is on its way before it has noted anything down.
     async fn claim(&self, place: &Place) -> Result<Result<guardian::Claim, Handle>, SpawnError> {
@@ -136,9 +199,9 @@ impl Local {
     }
 }
 
-fn wrap(handle: &guardian::Handle) -> Result<Handle, SpawnError> {
+fn wrap(handle: &guardian::Handle, is_warm: bool) -> Result<Handle, SpawnError> {
     let detail = serde_json::to_value(handle).map_err(SpawnError::Handle)?;
-    Ok(Handle { process: handle.process.pid, started: handle.started, detail })
+    Ok(Handle { process: handle.process.pid, started: handle.started, is_warm, detail })
 }
 
 fn unwrap(handle: &Handle) -> Result<guardian::Handle, SpawnError> {
@@ -228,7 +291,7 @@ fn environment(start: &Start<'_>) -> BTreeMap<String, String> {
     environment
 }
 
-fn search_path(plan: &Plan) -> String {
+pub(super) fn search_path(plan: &Plan) -> String {
     let minimal = "/usr/local/bin:/usr/bin:/bin";
     match plan.python.parent() {
         Some(folder) => format!("{}:{minimal}", folder.display()),

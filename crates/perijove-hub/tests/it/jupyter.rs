@@ -37,7 +37,16 @@ async fn world() -> World {
 
 #[tokio::test]
 async fn a_notebook_of_jupyter_is_the_users_own() {
-    let world = world().await;
+    the_users_own(world().await).await;
+}
+
+#[tokio::test]
+async fn a_notebook_that_is_started_cold_is_the_same() {
+    let settings = json!({"start-timeout": "120s", "warm": false});
+    the_users_own(World::start(settings, jupyter_python(), package()).await).await;
+}
+
+async fn the_users_own(world: World) {
     let body =
         json!({"startup": "a = 40\nprint('from the site')", "greeting": "Have a look at `a`."});
     let entry = world.launch("ada", body).await;

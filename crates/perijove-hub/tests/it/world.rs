@@ -37,16 +37,14 @@ impl World {
     }
 
     pub(crate) async fn with(notebook: Value) -> Self {
-        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake");
-        Self::start(notebook, system_python(), package).await
+        Self::start(cold(notebook), system_python(), fake()).await
     }
 
     /// With two megabytes for the state, and folders of users elsewhere.
     pub(crate) async fn with_small_disk() -> Self {
         let users = TempDir::with_prefix("pj-").unwrap();
-        let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake");
-        let notebook = json!({"folder": users.path()});
-        let mut world = Self::prepare(notebook, system_python(), package).await;
+        let notebook = cold(json!({"folder": users.path()}));
+        let mut world = Self::prepare(notebook, system_python(), fake()).await;
         world.has_small_disk = true;
         world.users = Some(users);
         world.revive().await;
@@ -209,6 +207,17 @@ fn end_guardians(folder: &Path) {
             });
         }
     }
+}
+
+/// What stands in for Jupyter.
+fn fake() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake")
+}
+
+/// Nothing is gained by a warm start of the stand-in.
+fn cold(mut notebook: Value) -> Value {
+    notebook["warm"] = json!(false);
+    notebook
 }
 
 /// The example `hub`, which cargo builds beside the tests.

@@ -41,6 +41,11 @@ pub fn claim(status: &Path) -> io::Result<Option<Claim>> {
 }
 
 impl Claim {
+    /// The same right once more, free when both are dropped.
+    pub fn share(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
     pub(super) fn into_descriptor(self) -> OwnedFd {
         self.0
     }

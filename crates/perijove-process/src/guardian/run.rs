@@ -10,7 +10,7 @@ use std::{
 use rustix::{io::ioctl_fionbio, process::Pid};
 
 use super::{
-    Answer, Claim, Handle,
+    Answer, Claim, Handle, adopt,
     detach::{fork_away, leave_streams},
     log::Log,
     signals::Signals,
@@ -23,11 +23,15 @@ use crate::{Command, Input, ParentDeath, ProcessIdentity, Tail, system};
 /// Runs as a guardian: reads what to do on the standard input, says on the standard output whether
 /// it was done, and returns when the server has ended. Must be called before any thread is started.
 pub fn run() -> ExitCode {
+    let adopted = adopt::named(std::env::args_os());
     let begun = spec::from_stdin().and_then(|heard| {
-        fork_away()?;
+        // One that was forked with its server has left already.
+        if adopted.is_none() {
+            fork_away()?;
+        }
         Ok(heard)
     });
-    let started = begun.map_err(|error| error.to_string()).and_then(begin);
+    let started = begun.map_err(|error| error.to_string()).and_then(|heard| begin(heard, adopted));
     let (answer, guardian) = match started {
         Ok((handle, guardian)) => (Answer::Started(handle), Some(guardian)),
         Err(reason) => (Answer::Refused(reason), None),
@@ -54,10 +58,10 @@ struct Guardian {
     _claim: Claim,
 }
 
-fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
-    let Heard { spec, descriptors, claim } = heard;
+fn begin(heard: Heard, adopted: Option<Pid>) -> Result<(Handle, Guardian), String> {
+    let Heard { spec, descriptors, claim: number } = heard;
     let because = |what: String| move |error: io::Error| format!("{what}: {error}");
-    let claim = Claim::inherit(claim).map_err(because("could not keep the claim".to_owned()))?;
+    let claim = Claim::inherit(number).map_err(because("could not keep the claim".to_owned()))?;
     system::set_name(c"perijove-guard");
     system::become_subreaper().map_err(because("could not become a subreaper".to_owned()))?;
     let signals = Signals::catch().map_err(because("could not catch signals".to_owned()))?;
@@ -74,7 +78,11 @@ fn begin(heard: Heard) -> Result<(Handle, Guardian), String> {
     let status = spec.status.clone();
     let since_boot = system::since_boot();
     let times = (spec.kill_after.map(|after| since_boot + after), spec.stop_grace);
-    let server = match start_server(spec, descriptors) {
+    let server = match adopted {
+        Some(pid) => adopt::server(pid, spec, number).map_err(|error| error.to_string()),
+        None => start_server(spec, descriptors),
+    };
+    let server = match server {
         Ok(server) => server,
         Err(reason) => {
             let last_lines = vec![reason.clone()];
@@ -130,7 +138,7 @@ fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
 }
 
 /// Takes a descriptor that was inherited under an agreed number.
-fn inherited(number: RawFd) -> (OwnedFd, RawFd) {
+pub(super) fn inherited(number: RawFd) -> (OwnedFd, RawFd) {
     // SAFETY: the starter passed a descriptor under this number, and nothing here has used it.
     #[expect(unsafe_code, reason = "an inherited descriptor is known by its number only")]
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };

@@ -161,6 +161,7 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
             writeln!(text, "  ended        {ini}, else {}", ended(after))?;
         }
     }
+    writeln!(text, "  starts       {}", if notebook.warm { "warm" } else { "cold" })?;
     if notebook.insecure {
         writeln!(text, "  plain HTTP   beyond this machine too")?;
     }
