@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated
 
+import shells
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException, Request, UploadFile
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, Field
@@ -32,6 +33,7 @@ async def lifespan(_app: FastAPI) -> AsyncIterator[dict[str, Path]]:
 
 
 app = FastAPI(title="Notes", lifespan=lifespan)
+app.include_router(shells.router)
 
 
 def connection(request: Request) -> Iterator[sqlite3.Connection]:

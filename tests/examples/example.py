@@ -12,7 +12,11 @@ import sys
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
-COMMAND = TREE / "target/venvs/wheel/bin/perijove"
+WHEEL = TREE / "target/venvs/wheel"
+COMMAND = WHEEL / "bin/perijove"
+
+#: Where the package lies for a program of the site's that perijove does not start.
+PACKAGE = next(WHEEL.glob("lib/python3*/site-packages"), TREE / "python")
 
 #: Seconds to wait for what a busy machine may take its time for.
 PATIENCE = 90.0
@@ -48,7 +52,7 @@ class Example:
         subprocess.run(
             [sys.executable, *arguments],
             cwd=self.root,
-            env=self.environment | environment,
+            env=self.environment | {"PYTHONPATH": str(PACKAGE)} | environment,
             check=True,
             stdout=subprocess.DEVNULL,
             timeout=PATIENCE,

@@ -28,6 +28,11 @@ SECRET_KEY = os.environ.get("DJANGO_SECRET_KEY") or secret_key()
 DEBUG = False
 ALLOWED_HOSTS = os.environ.get("LIBRARY_HOSTS", "localhost 127.0.0.1 [::1]").split()
 
+# Who may open a shell, by user name. A shell can do what the site can: the list stands where only
+# those who run the server can write.
+SHELL_USERS = os.environ.get("LIBRARY_SHELL_USERS", "").split()
+LOGIN_URL = "admin:login"
+
 INSTALLED_APPS = [
     "django.contrib.admin",
     "django.contrib.auth",

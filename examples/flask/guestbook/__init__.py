@@ -1,4 +1,4 @@
-"""A guest book with Flask: templates, a form with a picture, static files.
+"""A guest book with Flask: templates, a form with a picture, static files, shells.
 
 perijove finds it by its `create_app()`.
 """
@@ -14,6 +14,8 @@ from pathlib import Path
 from flask import Flask, abort, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from . import shells
+
 KINDS = {".png", ".jpg", ".jpeg", ".gif", ".webp"}
 TABLE = "create table if not exists entries (id integer primary key, name, text, picture)"
 
@@ -26,12 +28,14 @@ def create_app(folder: str | None = None) -> Flask:
     app.secret_key = key(var / "key")
     # A picture larger than this is refused before it is read.
     app.config["MAX_CONTENT_LENGTH"] = 8 << 20
+    app.config["BOOK"] = var / "book.sqlite"
+    # A link from elsewhere brings the session along, a form of another site does not.
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    app.register_blueprint(shells.views)
+    app.register_blueprint(shells.notebooks)
 
     def book() -> closing[sqlite3.Connection]:
-        connection = sqlite3.connect(var / "book.sqlite", isolation_level=None)
-        connection.row_factory = sqlite3.Row
-        connection.execute(TABLE)
-        return closing(connection)
+        return closing(connect(app))
 
     @app.get("/")
     def index() -> str:
@@ -64,6 +68,13 @@ def create_app(folder: str | None = None) -> Flask:
         return "well"
 
     return app
+
+
+def connect(app: Flask) -> sqlite3.Connection:
+    connection = sqlite3.connect(app.config["BOOK"], isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute(TABLE)
+    return connection
 
 
 def key(file: Path) -> bytes:
