@@ -31,7 +31,7 @@ pub(super) fn respond(
         return Err(malformed());
     }
     if named.has_failed {
-        return Err(Failure::last(Fault::ours(500, "the application raised an exception")));
+        return Err(failed());
     }
     let named = named.length;
     let fields = FieldBlock::from_checked(block);
@@ -190,6 +190,11 @@ pub(super) fn read_fields(
 
 fn is_token(byte: &u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte)
+}
+
+/// The application has no answer: a page of ours, or of the site, is shown.
+pub(super) fn failed() -> Failure {
+    Failure::last(Fault::ours(500, "the application raised an exception"))
 }
 
 fn malformed() -> Failure {

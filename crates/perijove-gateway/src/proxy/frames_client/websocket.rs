@@ -6,7 +6,11 @@ use std::{io, time::Duration};
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::timeout;
 
-use super::{Text, answer::read_fields, lost, server};
+use super::{
+    Text,
+    answer::{failed, read_fields},
+    lost, server,
+};
 use crate::{
     Body, FieldBlock, Response, Scheme,
     error::Fault,
@@ -179,10 +183,13 @@ fn respond(
 ) -> Result<Response, Failure> {
     let Answer { status, fields, body } = answer;
     let mut block = BytesMut::with_capacity(fields.len() + 64);
-    let is_read = read_fields(&fields, errand.answer_fields(), &mut block).is_some();
-    let is_final = (200..600).contains(&status);
-    if !is_read || !(is_final || status == 101) {
-        return Err(malformed(FrameError::Malformed("RESPONSE")));
+    let wrong = || malformed(FrameError::Malformed("RESPONSE"));
+    let named = read_fields(&fields, errand.answer_fields(), &mut block).ok_or_else(wrong)?;
+    if !((200..600).contains(&status) || status == 101) {
+        return Err(wrong());
+    }
+    if named.has_failed {
+        return Err(failed());
     }
     let body = match &errand.handshake {
         Some(handshake) if status == 101 => {

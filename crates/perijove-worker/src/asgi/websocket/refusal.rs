@@ -3,7 +3,13 @@
 use pyo3::{exceptions::PyRuntimeError, intern, prelude::*};
 
 use super::{Stage, Websocket};
-use crate::{asgi::event::Event, frames, head::Head, lock, respond::FAILURE_PAGE};
+use crate::{
+    asgi::event::Event,
+    frames,
+    head::Head,
+    lock,
+    respond::{FAILURE, FAILURE_PAGE},
+};
 
 /// An answer that is being gathered.
 #[derive(Debug)]
@@ -64,6 +70,6 @@ pub(super) fn body(websocket: &Bound<'_, Websocket>, event: &Event<'_, '_>) -> P
 
 /// The answer to a handshake whose application failed.
 pub(super) fn failure() -> (Head, &'static [u8]) {
-    let fields = b"Content-Type: text/html; charset=utf-8\r\n".to_vec();
-    (Head { status: 500, fields, length: None }, FAILURE_PAGE.as_bytes())
+    let fields = format!("Content-Type: text/html; charset=utf-8\r\n{FAILURE}: exception\r\n");
+    (Head { status: 500, fields: fields.into_bytes(), length: None }, FAILURE_PAGE.as_bytes())
 }

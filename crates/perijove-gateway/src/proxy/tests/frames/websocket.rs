@@ -122,6 +122,20 @@ async fn a_refusal_is_the_answer() {
 }
 
 #[tokio::test]
+async fn an_application_that_fails_amid_a_handshake_is_a_fault() {
+    let (stage, listener) = Stage::with_asgi_worker();
+    let worker = async {
+        let (mut worker, _) = Worker::opened(&listener).await;
+        worker.send(ENTERED, false, 0, b"").await;
+        worker.answer(500, "Perijove-Failure: exception\r\n", b"a page of the worker").await;
+        worker
+    };
+    let (answer, _worker) = tokio::join!(stage.ask(), worker);
+    let fault = answer.unwrap_err();
+    assert_eq!((fault.status, &*fault.what), (500, "the application raised an exception"));
+}
+
+#[tokio::test]
 async fn a_worker_that_ends_before_it_has_begun_is_followed_by_another() {
     let (stage, listener) = Stage::with_asgi_worker();
     let worker = async {
