@@ -43,6 +43,32 @@ async fn status_is_for_people_and_for_programs() {
     assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
 }
 
+/// Runs a command on a terminal of its own, ends it by SIGTERM once it has drawn something, and prints
+/// how it ended, and whether the terminal still shows what is typed.
+const ON_A_TERMINAL: &str = r"
+import os, pty, signal, subprocess, sys, termios
+ours, theirs = pty.openpty()
+before = termios.tcgetattr(theirs)[3]
+child = subprocess.Popen(sys.argv[1:], stdin=theirs, stdout=theirs, stderr=theirs)
+seen = b''
+while b'q: enough' not in seen:
+    seen += os.read(ours, 4096)
+during = termios.tcgetattr(theirs)[3]
+child.send_signal(signal.SIGTERM)
+code = child.wait(60)
+after = termios.tcgetattr(theirs)[3]
+print(code, bool(during & termios.ECHO), after == before)
+";
+
+#[tokio::test]
+async fn a_watch_that_is_ended_leaves_the_terminal_as_it_was() {
+    let site = Plan::new().wsgi("hello").start().await;
+    let mut python = Command::new("python3");
+    python.args(["-c", ON_A_TERMINAL, env!("CARGO_BIN_EXE_perijove"), "status", "--watch"]);
+    let told = python.current_dir(site.folder()).output().unwrap();
+    assert_eq!(text(&told.stdout), "143 False True\n", "{told:?}");
+}
+
 #[test]
 fn nobody_there_is_told() {
     let folder = tempfile::tempdir().unwrap();

@@ -8,11 +8,16 @@ use std::{
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
     termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr},
 };
 
 use super::super::ignore_broken_pipe;
 use crate::{Failure, Kind};
+
+mod ending;
+
+use ending::Ending;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// What Ctrl-C and Ctrl-D send where keys come one by one.
@@ -22,7 +27,7 @@ const ENOUGH: [u8; 4] = [b'q', b'Q', 3, 4];
 pub(super) fn until_enough(
     tell: impl Fn() -> Result<String, Failure>,
 ) -> Result<ExitCode, Failure> {
-    let keys = Keys::listen();
+    let keys = Keys::listen()?;
     let is_drawn = io::stdout().is_terminal();
     loop {
         let text = tell()?;
@@ -33,14 +38,18 @@ pub(super) fn until_enough(
         }
         drop(output);
         match &keys {
-            Some(_) => {
-                if Keys::has_enough().map_err(|error| Failure::new(Kind::Other, error))? {
-                    return Ok(ExitCode::SUCCESS);
+            Some(keys) => {
+                if let Some(code) = keys.enough().map_err(failed)? {
+                    return Ok(code);
                 }
             }
             None => std::thread::sleep(SECOND),
         }
     }
+}
+
+fn failed(error: io::Error) -> Failure {
+    Failure::new(Kind::Other, error)
 }
 
 /// Over what stands there, line by line, so that nothing flickers.
@@ -52,29 +61,43 @@ fn drawn(text: &str) -> String {
 /// A terminal whose keys come one by one, until this is dropped.
 struct Keys {
     before: Termios,
+    /// Signals that end the program: only then may the terminal be as it was.
+    ending: Ending,
 }
 
 impl Keys {
     /// None where nobody types.
-    fn listen() -> Option<Self> {
-        let before = tcgetattr(io::stdin()).ok().filter(|_| io::stdout().is_terminal())?;
+    fn listen() -> Result<Option<Self>, Failure> {
+        let before = tcgetattr(io::stdin()).ok().filter(|_| io::stdout().is_terminal());
+        let Some(before) = before else { return Ok(None) };
+        let ending = Ending::catch().map_err(failed)?;
         let mut one_by_one = before.clone();
         one_by_one.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG;
-        tcsetattr(io::stdin(), OptionalActions::Now, &one_by_one).ok()?;
-        Some(Self { before })
+        let is_set = tcsetattr(io::stdin(), OptionalActions::Now, &one_by_one).is_ok();
+        Ok(is_set.then_some(Self { before, ending }))
     }
 
-    /// Waits a second for a key that means enough; so does the end of the input.
-    fn has_enough() -> io::Result<bool> {
+    /// Waits a second for a key that means enough, or a signal; so does the end of the input.
+    fn enough(&self) -> io::Result<Option<ExitCode>> {
         let stdin = io::stdin();
-        let mut wait = [PollFd::new(&stdin, PollFlags::IN)];
+        let mut wait =
+            [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&self.ending.wakes, PollFlags::IN)];
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
-        if poll(&mut wait, Some(&second))? == 0 {
-            return Ok(false);
+        match poll(&mut wait, Some(&second)) {
+            Err(error) if error != Errno::INTR => return Err(error.into()),
+            _ => {}
+        }
+        let [keys, signals] = wait.map(|one| !one.revents().is_empty());
+        if signals {
+            return Ok(Some(self.ending.code()));
+        }
+        if !keys {
+            return Ok(None);
         }
         let mut key = [0];
         let count = rustix::io::read(&stdin, &mut key)?;
-        Ok(count == 0 || ENOUGH.contains(&key[0]))
+        let is_enough = count == 0 || key.iter().any(|key| ENOUGH.contains(key));
+        Ok(is_enough.then_some(ExitCode::SUCCESS))
     }
 }
 
