@@ -75,8 +75,8 @@ impl Door {
     }
 
     /// What is noted of a request from here on.
-    fn note(&self, head: &Head, client: &mut Client) -> Note {
-        Note::begin(self, head, client)
+    fn note(&self, head: &Head, client: &mut Client, is_trusted: bool) -> Note {
+        Note::begin(self, head, client, is_trusted)
     }
 
     /// Counts a connection for as long as this is spoken on it.

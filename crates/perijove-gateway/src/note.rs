@@ -38,14 +38,14 @@ struct Subject {
 }
 
 impl Note {
-    /// Begins, and follows the request when requests are traced.
-    pub(crate) fn begin(door: &Door, head: &Head, client: &mut Client) -> Self {
+    /// Begins, and follows the request when requests are traced. `is_trusted`: the peer is.
+    pub(crate) fn begin(door: &Door, head: &Head, client: &mut Client, is_trusted: bool) -> Self {
         let rules = &*door.rules;
         let is_logged = door.is_logged && rules.access_log.is_some();
         if door.is_traced
             && let Some(tracer) = &rules.tracer
         {
-            client.trace = Some(tracer.begin(head));
+            client.trace = Some(tracer.begin(head, is_trusted));
         }
         let is_traced = client.trace.as_ref().is_some_and(|trace| trace.is_sampled);
         let is_told = is_logged || is_traced || (door.is_logged && rules.slow.is_some());

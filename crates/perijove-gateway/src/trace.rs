@@ -35,7 +35,8 @@ pub struct Tracer {
 pub struct Sampling {
     /// Of requests that nobody decided about, from 0 to 1.
     pub ratio: f64,
-    /// Whether the decision of a caller that sends `traceparent` counts.
+    /// Whether the decision of a caller that sends `traceparent` counts. One that is not trusted can
+    /// have less recorded, and no more than the ratio.
     pub follows_parent: bool,
 }
 
@@ -98,14 +99,19 @@ impl Tracer {
         self.lost.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn begin(&self, head: &Head) -> Arc<Trace> {
+    /// `is_trusted`: whoever sends this may decide that it is recorded.
+    pub(crate) fn begin(&self, head: &Head, is_trusted: bool) -> Arc<Trace> {
         let parent = Parent::of(head);
         let (trace_id, flags) = match &parent {
             Some(parent) => (parent.trace_id, parent.flags),
             None => (TraceId(random()), context::RANDOM),
         };
         let is_sampled = match &parent {
-            Some(parent) if self.sampling.follows_parent => parent.is_sampled(),
+            // A stranger chooses the id of its trace, so that is no lot to draw.
+            Some(parent) if self.sampling.follows_parent => {
+                parent.is_sampled()
+                    && (is_trusted || TraceId(random()).is_within(self.sampling.ratio))
+            }
             _ => trace_id.is_within(self.sampling.ratio),
         };
         Arc::new(Trace {
@@ -242,12 +248,16 @@ mod tests {
     use super::*;
 
     fn begin(sampling: Sampling, parent: Option<&str>) -> Arc<Trace> {
+        begin_of(sampling, parent, true)
+    }
+
+    fn begin_of(sampling: Sampling, parent: Option<&str>, is_trusted: bool) -> Arc<Trace> {
         let mut fields: Vec<(&[u8], &[u8])> = vec![(b"Host", b"a")];
         if let Some(parent) = parent {
             fields.push((b"traceparent", parent.as_bytes()));
         }
         let head = Head::from_parts("GET", b"/", &fields).unwrap();
-        Tracer::new(sampling, 1).0.begin(&head)
+        Tracer::new(sampling, 1).0.begin(&head, is_trusted)
     }
 
     const PARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -279,6 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn strangers_cannot_have_more_recorded() {
+        let check = |ratio, flags: &str, expected| {
+            let sampling = Sampling { ratio, follows_parent: true };
+            let parent = format!("{}{flags}", &PARENT[..53]);
+            let trace = begin_of(sampling, Some(&parent), false);
+            assert_eq!(trace.is_sampled, expected, "{ratio} {flags}");
+            assert!(trace.onward().contains("0af7651916cd43dd8448eb211c80319c"));
+        };
+        check(0.0, "01", false);
+        check(1.0, "01", true);
+        check(1.0, "00", false);
+    }
+
+    #[test]
     fn a_ratio_is_about_kept() {
         let sampling = Sampling { ratio: 0.25, follows_parent: true };
         let kept = (0..4000).filter(|_| begin(sampling, None).is_sampled).count();
@@ -300,7 +324,7 @@ mod tests {
             trace: None,
         };
         let end = || {
-            let trace = tracer.begin(&head);
+            let trace = tracer.begin(&head, false);
             let finished = FinishedTrace::new(trace, (&head, &client), "site".into(), (200, 0));
             assert_eq!(&*finished.path, "/a");
             tracer.end(finished);

@@ -50,6 +50,8 @@ struct Streams {
     door: Arc<Door>,
     /// Locked for as long as a client is made of a head.
     peer: Mutex<Peer>,
+    /// The peer is.
+    is_trusted: bool,
     watch: Watch,
     active: AtomicUsize,
 }
@@ -67,7 +69,8 @@ pub(super) async fn serve(connection: Connection) {
     let _open = door.open(Spoken::Http2);
     let head = door.rules.head;
     let active = AtomicUsize::new(0);
-    let streams = Arc::new(Streams { door, peer: Mutex::new(peer), watch, active });
+    let is_trusted = peer.is_trusted;
+    let streams = Arc::new(Streams { door, peer: Mutex::new(peer), is_trusted, watch, active });
     let limit = u32::try_from(head.bytes).unwrap_or(u32::MAX);
     let mut served = pin!(
         Builder::new(Spawn)
@@ -149,13 +152,13 @@ async fn exchange(active: Active, request: http::Request<Incoming>) -> http::Res
         Err(fault) => {
             let head = Head::unread();
             let mut client = active.0.client(&head);
-            let note = door.note(&head, &mut client);
+            let note = door.note(&head, &mut client, false);
             let answer = door.refuse(&fault, None, &client.request_id);
             return answer::begin(answer, is_head, active, note);
         }
     };
     let (head, request_id) = (request.head.clone(), request.client.request_id.clone());
-    let mut note = door.note(&head, &mut request.client);
+    let mut note = door.note(&head, &mut request.client, active.0.is_trusted);
     let made = match request::handle(&door, request, &mut note) {
         Handling::Ready(made) => made,
         Handling::Waiting(work) => work.await,

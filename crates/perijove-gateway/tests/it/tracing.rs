@@ -32,7 +32,12 @@ async fn start(
     let site = Site::new().route("/", route.await);
     let Some(ratio) = ratio else { return (site.start(), got, None) };
     let (tracer, finished) = Tracer::new(Sampling { ratio, follows_parent: true }, 16);
-    (site.with(|plan| plan.tracer = Some(tracer)).start(), got, Some(finished))
+    let plan = site.with(|plan| {
+        plan.tracer = Some(tracer);
+        // Whose decision counts.
+        plan.trusted_proxies = vec![("127.0.0.1".parse().unwrap(), 32)];
+    });
+    (plan.start(), got, Some(finished))
 }
 
 async fn ask(site: &Running, got: &mut mpsc::UnboundedReceiver<Message>, fields: &str) -> Message {

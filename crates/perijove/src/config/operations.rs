@@ -24,8 +24,9 @@ pub struct Traces {
     /// The collector, by OTLP over HTTP. Without it `$OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` or
     /// `$OTEL_EXPORTER_OTLP_ENDPOINT`, else `"http://127.0.0.1:4318"`.
     pub endpoint: Option<String>,
-    /// Which part of the requests is recorded, from 0 to 1; of those that come with a `traceparent`
-    /// the caller has decided. Without it as `$OTEL_TRACES_SAMPLER` and `$OTEL_TRACES_SAMPLER_ARG`
+    /// Which part of the requests is recorded, from 0 to 1. Of those that come with a `traceparent`
+    /// from one of `trusted-proxies` the caller has decided; other callers can have less recorded, not
+    /// more. Without it as `$OTEL_TRACES_SAMPLER` and `$OTEL_TRACES_SAMPLER_ARG`
     /// say, else all.
     pub ratio: Option<f64>,
     /// The name of the site among others. Without it `$OTEL_SERVICE_NAME`, else `"perijove"`.

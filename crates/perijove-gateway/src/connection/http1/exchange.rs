@@ -37,7 +37,7 @@ pub(super) enum After {
 pub(super) async fn exchange(connection: &mut Connection, head: Head) -> After {
     let (body, mut upload) = upload::begin(&head, &mut connection.buffer, &connection.door.rules);
     let mut client = connection.peer.client(&head, &connection.door.rules.trusted_proxies);
-    let mut note = connection.door.note(&head, &mut client);
+    let mut note = connection.door.note(&head, &mut client, connection.peer.is_trusted);
     let request_id = client.request_id.clone();
     let request = Request { head: head.clone(), body, client };
     let made = match request::handle(&connection.door, request, &mut note) {
@@ -99,7 +99,7 @@ pub(super) async fn refuse(connection: &mut Connection, fault: &Fault) {
     connection.watch.disarm();
     let head = Head::unread();
     let mut client = connection.peer.client(&head, &[]);
-    let mut note = connection.door.note(&head, &mut client);
+    let mut note = connection.door.note(&head, &mut client, false);
     let answer = connection.door.refuse(fault, None, &client.request_id);
     note.answer();
     let mut reply = Reply::begin(connection, None, answer, (true, None));
