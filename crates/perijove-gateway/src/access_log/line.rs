@@ -18,17 +18,47 @@ pub(crate) struct Facts<'a> {
     pub(crate) first: Option<Duration>,
 }
 
-/// Parameters of a query whose values open doors.
-const SECRETS: [&[u8]; 8] = [
+/// Ends of the names of parameters in a query whose values open doors: `access_token`,
+/// `X-Amz-Signature`, `apikey`.
+const SECRETS: [&[u8]; 13] = [
     b"token",
-    b"access_token",
-    b"id_token",
     b"ticket",
-    b"code",
     b"password",
+    b"passwd",
+    b"pwd",
     b"secret",
     b"signature",
+    b"credential",
+    b"apikey",
+    b"api_key",
+    b"api-key",
+    b"session",
+    b"sessionid",
 ];
+/// Such names as a whole: other names may well end so.
+const SECRET_NAMES: [&[u8]; 6] = [b"code", b"key", b"sig", b"auth", b"jwt", b"sid"];
+
+/// Whether the value of a parameter opens doors. A name that is encoded where it need not be is hiding
+/// something.
+fn is_secret(name: &[u8]) -> bool {
+    let ends = |end: &[u8]| {
+        let start = name.len().checked_sub(end.len());
+        start.and_then(|at| name.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
+    };
+    SECRETS.into_iter().any(ends)
+        || SECRET_NAMES.into_iter().any(|known| name.eq_ignore_ascii_case(known))
+        || name.contains(&b'%') && is_encoded_letter(name)
+}
+
+/// Whether a letter stands there as `%6b`.
+fn is_encoded_letter(name: &[u8]) -> bool {
+    name.windows(3).any(|three| {
+        let [b'%', high, low] = three else { return false };
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        let byte = digit(*high).zip(digit(*low)).and_then(|(h, l)| u8::try_from(h << 4 | l).ok());
+        byte.is_some_and(|byte| byte.is_ascii_alphabetic())
+    })
+}
 
 pub(super) fn push(out: &mut Vec<u8>, format: &LogFormat, facts: &Facts<'_>) {
     match format {
@@ -180,7 +210,7 @@ pub(super) fn push_target(out: &mut Vec<u8>, target: &[u8]) {
         out.push(if index == 1 { b'?' } else { b'&' });
         let (name, value) = pair.split_at(memchr::memchr(b'=', pair).unwrap_or(pair.len()));
         push_escaped(out, name);
-        if SECRETS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+        if !value.is_empty() && is_secret(name) {
             out.extend_from_slice(b"=...");
         } else {
             push_escaped(out, value);
@@ -256,6 +286,20 @@ mod tests {
             " \"GET /a?b=1&token=...&Code=...&c HTTP/1.1\" 200 42 \"http://r/?ticket=...\" \
              \"wget \\x22x\\x22 \\xe9\" 1.500ms 5ca1ab1e\n"
         );
+    }
+
+    #[test]
+    fn what_opens_doors_is_left_out() {
+        let check = |query: &str, expected: &str| {
+            let mut out = Vec::new();
+            push_target(&mut out, format!("/?{query}").as_bytes());
+            assert_eq!(String::from_utf8(out).unwrap(), format!("/?{expected}"));
+        };
+        check("access_token=x&X-Amz-Signature=y", "access_token=...&X-Amz-Signature=...");
+        check("PASSWORD=x&client_secret=y&api_key=z", "PASSWORD=...&client_secret=...&api_key=...");
+        check("key=x&monkey=y&code=z&zipcode=8", "key=...&monkey=y&code=...&zipcode=8");
+        check("tok%65n=x&a%20b=y", "tok%65n=...&a%20b=y");
+        check("token&token=&x=token", "token&token=...&x=token");
     }
 
     #[test]

@@ -89,7 +89,8 @@ const FIELDS: [(&str, Field); 19] = [
 ];
 
 /// Header fields that open doors.
-const SECRETS: [&str; 4] = ["authorization", "cookie", "proxy-authorization", "x-api-key"];
+const SECRETS: [&str; 6] =
+    ["authorization", "cookie", "proxy-authorization", "x-api-key", "x-auth-token", "x-csrf-token"];
 
 impl LogTemplate {
     /// The names that may stand in braces, beside `header:NAME`.
