@@ -109,7 +109,13 @@ impl Moved {
             match piece {
                 Piece::Text(text) => location.push_str(text),
                 Piece::Path => push_target(&mut location, target),
-                Piece::Rest => push_target(&mut location, rest),
+                Piece::Rest => {
+                    if ends_with_host(&location) {
+                        // What a client writes must not become a part of the name.
+                        location.push('/');
+                    }
+                    push_target(&mut location, rest);
+                }
             }
         }
         // A path that begins with two slashes, or what browsers take for them, is another host.
@@ -119,6 +125,11 @@ impl Moved {
         }
         location
     }
+}
+
+/// Whether a location ends amid or behind the name of a host.
+fn ends_with_host(location: &str) -> bool {
+    location.split_once("://").is_some_and(|(_, rest)| !rest.contains(['/', '?', '#']))
 }
 
 #[cfg(test)]
@@ -163,6 +174,9 @@ mod tests {
         check("/old/", "/{rest}", "/old//evil.example", "/evil.example");
         check("/old/", "/{rest}", "/old/\\evil.example", "/evil.example");
         check("/", "{path}", "//evil.example", "/evil.example");
+        let evil = "/old/.evil.example";
+        check("/old/", "https://example.com{rest}", evil, "https://example.com/.evil.example");
+        check("/old/", "https://example.com{rest}", "/old/?a", "https://example.com/?a");
         check("/ol d/", "/{rest}", "/ol%20d/x", "/");
     }
 }
