@@ -15,7 +15,7 @@ use crate::{
     coding::{self, Coding},
 };
 
-pub(crate) use encoder::{Effort, whole};
+pub(crate) use encoder::{Effort, Kept, whole};
 use streaming::{Compressed, Once};
 
 /// Shorter bodies are sent as they are: they fit into a packet or two anyway.
@@ -24,7 +24,7 @@ pub(crate) const SHORTEST: u64 = 1024;
 const AT_ONCE: usize = 64 << 10;
 
 /// Larger files are sent by the kernel, as they are: who serves such texts puts compressed ones beside.
-const LARGEST_FILE: u64 = 8 << 20;
+pub(crate) const LARGEST_FILE: u64 = 8 << 20;
 
 /// What we can make, what costs least for what it saves first.
 const CHOICE: [Coding; 4] = [Coding::Zstd, Coding::Gzip, Coding::Brotli, Coding::Identity];

@@ -10,6 +10,7 @@ mod listing;
 mod missing;
 mod multipart;
 mod path;
+mod press;
 mod range;
 mod settings;
 #[cfg(test)]
@@ -47,7 +48,8 @@ pub(crate) use types::media_type;
 /// wherever links lead. A file `x.br`, `x.zst` or `x.gz` beside `x` is sent instead of it to
 /// clients that can read it.
 ///
-/// Files of at most 128 KiB are kept in memory and compared with the disk at most once a second.
+/// Files of at most 128 KiB are kept in memory and compared with the disk at most once a second. So are
+/// the compressed forms of texts of up to 8 MiB, each made once.
 #[derive(Debug)]
 pub struct Files {
     /// Decoded, without a slash at its end.
@@ -132,7 +134,8 @@ impl Files {
 
     /// The answer of what lies at a decoded path below the folder.
     fn serve_path(&self, head: &Head, path: &[u8], now: u64) -> Option<Response> {
-        let place = Place { folder: &self.folder, path, now, wall_clock: self.wall_clock };
+        let (folder, cache, wall_clock) = (&self.folder, &self.cache, self.wall_clock);
+        let place = Place { folder, cache, path, now, wall_clock };
         match self.try_serve(head, place) {
             Ok(answer) => answer,
             Err(error) if is_missing(&error) => {
@@ -190,7 +193,7 @@ impl Files {
         if !self.is_listed {
             return Err(io::ErrorKind::NotFound.into());
         }
-        let listing = listing::answer(&self.folder, place.path, place.now)?;
+        let listing = listing::answer(&self.folder, (&self.prefix, place.path), place.now)?;
         let is_read = matches!(head.method(), "GET" | "HEAD");
         Ok(Some(if is_read { listing } else { plain(405, "Allow", "GET, HEAD") }))
     }

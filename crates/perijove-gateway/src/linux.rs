@@ -30,6 +30,12 @@ pub(crate) fn coarse_milliseconds() -> u64 {
     seconds * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
+/// From now on the calling thread works when others leave it time to.
+pub(crate) fn be_humble() {
+    // Where this is forbidden, it works like others.
+    rustix::process::setpriority_process(None, 10).ok();
+}
+
 /// Sends bytes that others will follow at once, so that the kernel puts them in one packet.
 pub(crate) fn send_more(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)

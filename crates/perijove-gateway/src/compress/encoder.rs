@@ -9,7 +9,7 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use zstd::zstd_safe::CParameter;
 
-use crate::coding::Coding;
+use crate::{BodyError, coding::Coding};
 
 /// How far back Brotli looks, as a power of two: what it keeps for each body.
 const BROTLI_WINDOW: u32 = 18;
@@ -94,6 +94,24 @@ impl Encoder {
 
 fn zstd_level(effort: Effort) -> i32 {
     if effort == Effort::Low { 3 } else { 9 }
+}
+
+/// A body that is coded to be kept: all that comes out is gathered.
+pub(crate) struct Kept(Encoder);
+
+impl Kept {
+    /// None for the identity.
+    pub(crate) fn begin(coding: Coding) -> Option<Self> {
+        Encoder::new(coding, Effort::High).map(Self)
+    }
+
+    pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), BodyError> {
+        self.0.write(piece).map_err(BodyError::Io)
+    }
+
+    pub(crate) fn finish(self) -> Result<Bytes, BodyError> {
+        self.0.finish().map(Bytes::from).map_err(BodyError::Io)
+    }
 }
 
 thread_local! {

@@ -10,7 +10,10 @@ use std::{
 use bytes::Bytes;
 
 use super::{Fault, Whose};
-use crate::{Head, Response, clock, html::Escaped};
+use crate::{
+    Head, Response, clock,
+    html::{COLOURS, Escaped},
+};
 
 /// A page of the site's own is read again after this many milliseconds.
 const FRESH: u64 = 1000;
@@ -55,6 +58,9 @@ impl Pages {
         answer.fields.push("X-Content-Type-Options", "nosniff");
         if let Some(wait) = fault.retry_after {
             answer.fields.push("Retry-After", wait.as_secs().max(1).to_string());
+        }
+        for (name, value) in &fault.fields {
+            answer.fields.push(name, value);
         }
         if let Some(dress) = dress {
             dress.fields.apply(&mut answer.fields);
@@ -125,7 +131,7 @@ fn html(fault: &Fault, request_id: &str) -> String {
     page.push_str("<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n");
     page.push_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     // Writing to a string does not fail.
-    let _ = writeln!(page, "<title>{status} {title}</title>\n<style>{STYLE}</style>");
+    let _ = writeln!(page, "<title>{status} {title}</title>\n<style>{COLOURS}{STYLE}</style>");
     let _ = writeln!(page, "<main>\n<p class=\"status\">{status}</p>\n<h1>{title}</h1>");
     let _ = writeln!(page, "<p>{}</p>", Escaped(told(fault)));
     let _ = writeln!(page, "<p class=\"id\">Request {}</p>\n</main>", Escaped(request_id));
@@ -134,8 +140,6 @@ fn html(fault: &Fault, request_id: &str) -> String {
 }
 
 const STYLE: &str = "\
-:root{color-scheme:light dark;--ink:#1d2733;--dim:#5d6b7a;--paper:#f6f7f9;--card:#fff;--line:#dde2e8;--mark:#c2553a}\
-@media(prefers-color-scheme:dark){:root{--ink:#e6eaef;--dim:#93a0ae;--paper:#14181d;--card:#1c2229;--line:#2d353f;--mark:#e88a6f}}\
 body{margin:0;min-height:100vh;display:grid;place-items:center;background:var(--paper);color:var(--ink);\
 font:16px/1.5 system-ui,sans-serif}\
 main{box-sizing:border-box;width:min(32rem,92vw);padding:2.5rem;background:var(--card);border:1px solid var(--line);border-radius:12px}\

@@ -14,15 +14,24 @@ use std::{
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::{MediaTypes, beneath::Folder, caching::Caching, validators::Validators};
+use super::{
+    MediaTypes,
+    beneath::Folder,
+    cache::Cache,
+    caching::Caching,
+    press::{Awaited, Job, Made, Text},
+    validators::Validators,
+};
 use crate::{
     FieldBlock, FileBody,
     coding::Coding,
-    compress::{self, Effort, SHORTEST, is_compressible},
+    compress::{self, Effort, LARGEST_FILE, SHORTEST, is_compressible},
 };
 
 /// Files up to this size are kept in memory.
 pub(super) const SMALL: u64 = 128 << 10;
+/// Texts up to this size are compressed when they are read; longer ones by another thread.
+const AT_ONCE: u64 = 32 << 10;
 /// A neighbour may be so many seconds older than the file it was made of: tools that copy or unpack both
 /// do not keep their order. Beyond it, it is out of date.
 const NEIGHBOUR_LAG: i64 = 60;
@@ -55,6 +64,8 @@ pub(super) struct Variant {
     stamp: Stamp,
     /// It was made by us of the file, and is not on the disk.
     is_made: bool,
+    /// It is made when somebody wants it; then `length` is that of the file itself.
+    later: Option<Arc<Made>>,
 }
 
 /// Tells whether a file is the one that was read.
@@ -71,12 +82,15 @@ struct Stamp {
 pub(super) enum Content {
     Memory(Bytes),
     Disk(FileBody),
+    /// Not there yet.
+    Coming(Awaited),
 }
 
 /// Where an entry is to be looked for, and when.
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) folder: &'a Folder,
+    pub(super) cache: &'a Cache,
     /// Of a file, decoded and below the folder.
     pub(super) path: &'a [u8],
     /// In milliseconds.
@@ -126,10 +140,13 @@ pub(super) fn load(
     }
     let wall = (place.wall_clock)();
     let media_type = types.of(place.path);
+    let length = metadata.size();
     let makes_some = compresses
         && found.is_empty()
-        && (SHORTEST..=SMALL).contains(&metadata.size())
-        && is_compressible(media_type.as_bytes());
+        && (SHORTEST..=LARGEST_FILE).contains(&length)
+        && is_compressible(media_type.as_bytes())
+        // What changes now is not worth it.
+        && (length <= AT_ONCE || is_settled(&metadata, wall));
     let has_neighbours = makes_some || !found.is_empty();
     found.push((Coding::Identity, file, metadata));
     let is_settled = found.iter().all(|(_, _, there)| is_settled(there, wall));
@@ -141,7 +158,10 @@ pub(super) fn load(
     });
     let mut variants: SmallVec<[Variant; 1]> = variants.collect::<io::Result<_>>()?;
     if makes_some && let Some(original) = variants.pop() {
-        variants.extend([Coding::Brotli, Coding::Gzip].iter().filter_map(|c| original.coded(*c)));
+        let coded = [Coding::Brotli, Coding::Gzip].into_iter().filter_map(|coding| {
+            if length <= AT_ONCE { original.coded(coding) } else { Some(original.later(coding)) }
+        });
+        variants.extend(coded);
         variants.push(original);
     }
     Ok(Found::File(Arc::new(Entry {
@@ -197,7 +217,10 @@ impl Entry {
     pub(super) fn weight(&self) -> usize {
         self.variants
             .iter()
-            .map(|variant| 1024 + variant.bytes.as_ref().map_or(0, Bytes::len))
+            .map(|variant| {
+                let made = variant.later.as_ref().and_then(|later| later.bytes());
+                1024 + made.as_ref().or(variant.bytes.as_ref()).map_or(0, Bytes::len)
+            })
             .sum()
     }
 }
@@ -223,12 +246,25 @@ impl Variant {
             bytes,
             stamp,
             is_made: false,
+            later: None,
         })
     }
 
     /// The same file, coded; `None` when it would be no shorter.
     fn coded(&self, coding: Coding) -> Option<Self> {
         let bytes = compress::whole(self.bytes.as_ref()?, coding, Effort::High)?;
+        let length = bytes.len() as u64;
+        Some(Self { bytes: Some(bytes), length, ..self.in_coding(coding) })
+    }
+
+    /// The same file, to be coded when somebody wants it so.
+    fn later(&self, coding: Coding) -> Self {
+        let later = Some(Arc::new(Made::new(coding)));
+        Self { bytes: None, later, ..self.in_coding(coding) }
+    }
+
+    /// What is said of the same file in another coding.
+    fn in_coding(&self, coding: Coding) -> Self {
         let validators = self.validators.of_coding(coding.token());
         let retag = |fields: &FieldBlock| {
             let mut fields = fields.clone();
@@ -237,15 +273,46 @@ impl Variant {
         };
         let mut fields = retag(&self.fields);
         fields.push("Content-Encoding", coding.token());
-        Some(Self {
+        Self {
             coding,
             fields: fields.shared(),
             unchanged: retag(&self.unchanged).shared(),
             validators,
-            length: bytes.len() as u64,
-            bytes: Some(bytes),
+            length: self.length,
+            bytes: None,
             stamp: self.stamp,
             is_made: true,
+            later: None,
+        }
+    }
+
+    /// How many bytes it has; `None` as long as it is not made.
+    pub(super) fn known_length(&self) -> Option<u64> {
+        match &self.later {
+            None => Some(self.length),
+            Some(later) => later.bytes().map(|bytes| bytes.len() as u64),
+        }
+    }
+
+    /// Whether it is there, or comes from now on. `original` is the file itself.
+    pub(super) fn is_coming(&self, original: &Self, place: Place<'_>) -> bool {
+        let Some(later) = &self.later else { return true };
+        later.is_coming(place.cache.press(), || {
+            let (cache, path) = (place.cache.clone(), place.path.to_vec());
+            Some(Job {
+                made: later.clone(),
+                text: original.text(place)?,
+                then: Box::new(move || cache.weigh(&path)),
+            })
+        })
+    }
+
+    /// Where the bytes can be read by another thread.
+    fn text(&self, place: Place<'_>) -> Option<Text> {
+        Some(match self.content(place).ok()? {
+            Content::Memory(bytes) => Text::Memory(bytes),
+            Content::Disk(FileBody { file, length, .. }) => Text::Disk { file, length },
+            Content::Coming(_) => return None,
         })
     }
 
@@ -253,6 +320,12 @@ impl Variant {
     pub(super) fn content(&self, place: Place<'_>) -> io::Result<Content> {
         if let Some(bytes) = &self.bytes {
             return Ok(Content::Memory(bytes.clone()));
+        }
+        if let Some(later) = &self.later {
+            return Ok(match later.bytes() {
+                Some(bytes) => Content::Memory(bytes),
+                None => Content::Coming(Awaited(Some(later.clone()))),
+            });
         }
         let (file, there) = place.open(self.coding)?;
         if Stamp::of(&there) != self.stamp {

@@ -71,6 +71,8 @@ fn part(content: &Content, piece: Piece) -> Part {
             offset: body.offset + piece.offset,
             length: piece.length,
         },
+        // Nobody names pieces of what is not there.
+        Content::Coming(_) => Part::Bytes(Bytes::new()),
     }
 }
 

@@ -544,3 +544,42 @@ fn small_texts_are_kept_compressed() {
     never.write("a.css", &text);
     assert_eq!(never.field("/a.css", &both, "content-encoding"), "");
 }
+
+#[tokio::test]
+async fn long_texts_are_compressed_once_and_by_another_thread() {
+    let mut site = Served::new();
+    let text = "body { color: red }\n".repeat(20_000);
+    site.write("a.css", &text);
+    let gzip = [("Accept-Encoding", "gzip")];
+    // Who asks while it is made waits for it, and is told nothing of its length.
+    let first: Vec<Response> = (0..5).map(|_| site.ask("GET", "/a.css", &gzip).unwrap()).collect();
+    let mut bodies = Vec::new();
+    for answer in first {
+        assert_eq!(answer.fields.get("content-encoding"), Some(b"gzip".as_slice()));
+        assert_eq!(answer.fields.get("vary"), Some(b"Accept-Encoding".as_slice()));
+        bodies.push(crate::body::whole(answer.body, u64::MAX).await.unwrap());
+    }
+    let mut decoded = String::new();
+    let mut decoder = flate2::read::GzDecoder::new(&*bodies[0]);
+    std::io::Read::read_to_string(&mut decoder, &mut decoded).unwrap();
+    assert!(decoded == text);
+    assert!(bodies.iter().all(|body| *body == bodies[0]));
+    // From then on it is at hand, with its length, and parts of it can be named.
+    let known = site.ask("GET", "/a.css", &gzip).unwrap();
+    assert_eq!(known.body.length(), Some(bodies[0].len() as u64));
+    let tag = site.field("/a.css", &gzip, "etag");
+    site.check("GET /a.css", &[gzip[0], ("If-None-Match", &tag)], "304");
+    let part = site.ask("GET", "/a.css", &[gzip[0], ("Range", "bytes=0-1")]).unwrap();
+    assert_eq!((part.status, read(part.body)), (206, bodies[0][..2].to_vec()));
+    // Parts of what is not made are parts of the file.
+    let range = [("Accept-Encoding", "br"), ("Range", "bytes=0-3")];
+    let part = site.ask("GET", "/a.css", &range).unwrap();
+    assert!(part.status == 206 && part.fields.get("content-encoding").is_none());
+    assert_eq!(read(part.body), b"body");
+    assert!(site.files.cache.weight() > bodies[0].len());
+    // It is made of the file, whatever happens to that.
+    site.write("a.css", text.replace("red", "blue"));
+    site.now += 1000;
+    let next = site.ask("GET", "/a.css", &gzip).unwrap();
+    assert_ne!(crate::body::whole(next.body, u64::MAX).await.unwrap(), bodies[0]);
+}

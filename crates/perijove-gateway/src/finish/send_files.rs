@@ -23,10 +23,17 @@ pub struct SendFiles {
 }
 
 impl SendFiles {
-    /// Below `folders` by `X-Sendfile`, and what is `internal` by `X-Accel-Redirect`.
-    pub fn new(folders: &[PathBuf], internal: Vec<Files>, memory: &FileMemory) -> Self {
+    /// Below `folders` by `X-Sendfile`, and what is `internal` by `X-Accel-Redirect`. `compresses`:
+    /// texts in the folders are compressed, and kept so.
+    pub fn new(
+        folders: &[PathBuf],
+        internal: Vec<Files>,
+        memory: &FileMemory,
+        compresses: bool,
+    ) -> Self {
         let open = |folder: &PathBuf| {
-            let settings = FileSettings { memory: memory.clone(), ..FileSettings::plain() };
+            let memory = memory.clone();
+            let settings = FileSettings { memory, compresses, ..FileSettings::plain() };
             (folder.clone(), Files::new("", folder.clone(), settings))
         };
         Self { folders: folders.iter().map(open).collect(), internal }
@@ -110,10 +117,12 @@ fn question(address: &str, head: &Head) -> Result<Head, Fault> {
         name.get(..3).is_some_and(|start| start.eq_ignore_ascii_case(b"if-"))
             || name.eq_ignore_ascii_case(b"range")
     };
-    let fields: Vec<_> = head
-        .fields()
-        .filter(|(name, _)| name.eq_ignore_ascii_case(b"host") || (is_read && is_condition(name)))
-        .collect();
+    let is_passed_on = |name: &[u8]| {
+        name.eq_ignore_ascii_case(b"host")
+            || name.eq_ignore_ascii_case(b"accept-encoding")
+            || (is_read && is_condition(name))
+    };
+    let fields: Vec<_> = head.fields().filter(|(name, _)| is_passed_on(name)).collect();
     Ok(Head::from_parts(method, address.as_bytes(), &fields)?)
 }
 

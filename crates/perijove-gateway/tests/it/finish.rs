@@ -81,7 +81,7 @@ fn private() -> (TempDir, Finish) {
     std::os::unix::fs::symlink("../secret", root.join("private/link")).unwrap();
     std::os::unix::fs::symlink(&root, folder.path().join("private/self")).unwrap();
     let internal = vec![Files::new("/internal/", root.join("internal"), FileSettings::plain())];
-    let files = SendFiles::new(&[root.join("private")], internal, &FileMemory::new(1 << 20));
+    let files = SendFiles::new(&[root.join("private")], internal, &FileMemory::new(1 << 20), true);
     (folder, Finish { files: Some(files), ..Finish::default() })
 }
 

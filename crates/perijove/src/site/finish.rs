@@ -11,7 +11,9 @@ pub(super) fn of_site(site: &SitePlan, memory: &FileMemory) -> Option<Arc<Finish
     let internal = site.files.iter().filter(|files| files.is_internal);
     let internal: Vec<_> = internal.map(|files| files.open(memory)).collect();
     let sends = !internal.is_empty() || !site.finish.sendfile.is_empty();
-    let files = sends.then(|| SendFiles::new(&site.finish.sendfile, internal, memory));
+    let SitePlan { finish, .. } = site;
+    let files =
+        sends.then(|| SendFiles::new(&finish.sendfile, internal, memory, finish.compresses));
     of_plan(&site.finish, files)
 }
 
