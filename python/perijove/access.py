@@ -3,6 +3,9 @@
 The functions have the names and the arguments that mod_wsgi calls them with, so that its scripts
 work here: `check_password(environ, user, password)`, `groups_for_user(environ, user)` and
 `allow_access(environ, host)`. A function that raises has no answer: then nobody passes.
+
+What they say is remembered, so each sees no more than what it is remembered by: the last one the
+request, the others who asks.
 """
 
 from __future__ import annotations
@@ -22,6 +25,16 @@ _FUNCTIONS = {
     "password": "check_password",
     "groups": "groups_for_user",
     "allow": "allow_access",
+}
+
+# Who asks, and where: the same for all that somebody asks for.
+_OF_USER = {
+    "HTTP_HOST",
+    "REMOTE_ADDR",
+    "SCRIPT_NAME",
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_SOFTWARE",
 }
 
 
@@ -59,7 +72,8 @@ def _load(path: str, name: str) -> Any:
 
 def _answers(functions: dict[str, Callable[..., Any]], environ: Environ) -> dict[str, Any]:
     """What is asked for in `Perijove-Ask`, as far as it matters."""
-    asked = environ.pop("HTTP_PERIJOVE_ASK", "").split()
+    method, *asked = environ.pop("HTTP_PERIJOVE_ASK").split()
+    environ["REQUEST_METHOD"] = method
     authorization = environ.pop("HTTP_AUTHORIZATION", "")
     answers: dict[str, Any] = {}
     if "allow" in asked:
@@ -70,6 +84,11 @@ def _answers(functions: dict[str, Callable[..., Any]], environ: Environ) -> dict
         return answers
     user, password = _credentials(authorization)
     answers["user"] = user
+    environ = {
+        name: value
+        for name, value in environ.items()
+        if name in _OF_USER or name.startswith("wsgi.")
+    }
     answers["password"] = _verdict(functions["password"](environ, user, password))
     if "groups" in asked and answers["password"] is True:
         groups = functions["groups"](environ, user) or []

@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, pin::Pin, sync::Arc};
 
-use crate::{Guard, Pass, Question, Response, Verdict, forwarded::contains};
+use crate::{Denial, Guard, Pass, Question, Verdict, forwarded::contains};
 
 /// Who may pass to a route. Everybody, as it begins.
 #[derive(Debug, Default)]
@@ -33,12 +33,12 @@ impl Access {
         let address = question.client.address.map(|address| address.ip());
         let is_in = |networks: &[_]| address.is_some_and(|address| contains(networks, address));
         if is_in(&self.deny) || (!self.allow.is_empty() && !is_in(&self.allow)) {
-            return Some("this address may not come here\n");
+            return Some("this address may not come here");
         }
         let proven = question.client.proven.as_deref();
         let has_certificate = proven.is_some_and(|proven| proven.certificate.is_some());
         (self.needs_certificate && !has_certificate)
-            .then_some("this place needs a certificate of the client\n")
+            .then_some("this place needs a certificate of the client")
     }
 }
 
@@ -48,8 +48,7 @@ impl Guard for Access {
         question: Question<'a>,
     ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
         if let Some(objection) = self.objection(&question) {
-            let refusal = Response::new(403, "text/plain; charset=utf-8", objection);
-            return Box::pin(async { Verdict::Refuse(Box::new(refusal)) });
+            return Box::pin(async { Verdict::Deny(Box::new(Denial::new(403, objection))) });
         }
         match &self.then {
             Some(then) => then.check(question),
@@ -87,8 +86,8 @@ mod tests {
         let question = Question { head: &head, client: &client, is_open: false };
         let status = match access.check(question).await {
             Verdict::Pass(_) => 200,
-            Verdict::Refuse(answer) => answer.status,
-            Verdict::Reroute(_) => 0,
+            Verdict::Deny(denial) => denial.status,
+            Verdict::Refuse(_) | Verdict::Reroute(_) => 0,
         };
         assert_eq!(status, expected, "{access:?} {address:?}");
     }

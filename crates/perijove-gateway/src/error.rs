@@ -4,7 +4,7 @@ mod pages;
 
 use std::{borrow::Cow, error::Error, fmt, time::Duration};
 
-use crate::{BodyError, ExtraFields, HeadError};
+use crate::{BodyError, Denial, ExtraFields, HeadError};
 
 pub(crate) use pages::{Page, Pages, read_page, wants_json};
 
@@ -84,6 +84,8 @@ pub(crate) struct Fault {
     pub(crate) is: Option<Kind>,
     /// The connection cannot carry another request after this.
     pub(crate) closes: bool,
+    /// Fields that the answer must have, whatever is shown.
+    pub(crate) fields: Vec<(&'static str, String)>,
     /// What the route shows instead.
     pub(crate) dress: Option<Box<Dress>>,
 }
@@ -110,7 +112,8 @@ impl Fault {
 
     fn new(whose: Whose, status: u16, what: Cow<'static, str>) -> Self {
         let (retry_after, source) = (None, None);
-        Self { whose, status, what, retry_after, source, is: None, closes: false, dress: None }
+        let (is, closes, fields, dress) = (None, false, Vec::new(), None);
+        Self { whose, status, what, retry_after, source, is, closes, fields, dress }
     }
 
     /// The cause, for the log only.
@@ -200,6 +203,16 @@ impl From<BodyError> for Fault {
             BodyError::Malformed { .. } | BodyError::CutOff | BodyError::Io(_) => 400,
         };
         Self::client(status, error.to_string()).because(error).closing()
+    }
+}
+
+/// Somebody was not let pass.
+impl From<Denial> for Fault {
+    fn from(denial: Denial) -> Self {
+        let Denial { status, what, fields, retry_after } = denial;
+        let fault =
+            if status < 500 { Self::client(status, what) } else { Self::ours(status, what) };
+        Self { fields, retry_after, ..fault }
     }
 }
 

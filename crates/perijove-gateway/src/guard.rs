@@ -1,10 +1,14 @@
 //! May this request pass?
 
+mod both;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
 use crate::{Client, FieldBlock, Head, Response};
+
+pub(crate) use both::Both;
 
 /// Decides whether a request may pass to the target of a route.
 ///
@@ -30,9 +34,30 @@ pub enum Verdict {
     Pass(Pass),
     /// This answer instead of the target's. For an open connection: close it.
     Refuse(Box<Response>),
+    /// An error instead, which is shown as errors are shown there. For an open connection: close it.
+    Deny(Box<Denial>),
     /// Begin again at finding the route, with this target in place of the one that was sent: the
     /// same thing spelled otherwise. Done once a request; never the answer for an open connection.
     Reroute(Bytes),
+}
+
+/// Why nobody passes, where the guard has no page of its own for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Denial {
+    /// 400 to 599. Of those from 500 on only the log is told why.
+    pub status: u16,
+    /// One sentence in lower case without a full stop.
+    pub what: &'static str,
+    /// Fields that the answer must have (a challenge, for example).
+    pub fields: Vec<(&'static str, String)>,
+    /// When it is worth to try again.
+    pub retry_after: Option<Duration>,
+}
+
+impl Denial {
+    pub fn new(status: u16, what: &'static str) -> Self {
+        Self { status, what, fields: Vec::new(), retry_after: None }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

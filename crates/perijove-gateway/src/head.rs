@@ -90,6 +90,9 @@ impl Default for HeadLimits {
     }
 }
 
+/// Bytes of a head that is made of parts.
+const MOST_MADE: usize = 16 << 20;
+
 /// How the end of a request's body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
@@ -195,7 +198,9 @@ impl Head {
         }
         bytes.extend_from_slice(b"\r\n");
         let mut draft = Draft::default();
-        match draft.advance(&bytes, HeadLimits::default())? {
+        // Whoever has the parts has kept to the limits that are set.
+        let limits = HeadLimits { bytes: MOST_MADE, fields: usize::MAX };
+        match draft.advance(&bytes, limits)? {
             Some(end) if end == bytes.len() => draft.finish(&bytes),
             _ => Err(HeadError::Malformed("a part holds a line end")),
         }

@@ -62,7 +62,7 @@ pub(crate) use files::media_type;
 pub use files::{CacheRule, FileMemory, FileSettings, Files, MediaTypes, clean_path};
 pub use finish::{ErrorDocument, ErrorDocuments, ExtraFields, Finish, SendFiles};
 pub use gateway::{BindError, Change, Gateway, Handed, ListenAddress, Listener, Listeners, Plan};
-pub use guard::{Guard, Pass, Question, Verdict};
+pub use guard::{Denial, Guard, Pass, Question, Verdict};
 pub use head::{Chunk, ChunkReader, Framing, Head, HeadError, HeadLimits, HeadReader};
 pub use log_file::{LogFile, Rotation};
 pub use message::{Client, PeerCredentials, Proven, Request, Response, Scheme};
@@ -74,7 +74,7 @@ pub use proxy::{
 pub use redirect::Moved;
 pub use relocation::Relocation;
 pub use route::{HostSent, Limits, Rewrite, Route, Secret, Target, Upgrades};
-pub use routes::Routes;
+pub use routes::{Fence, Routes};
 pub use service::{Service, ServiceRequest};
 pub use spool::Spooling;
 pub use tls::{

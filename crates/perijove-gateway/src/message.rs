@@ -60,6 +60,13 @@ pub struct Proven {
 }
 
 impl Client {
+    /// Adds what a guard has found out.
+    pub(crate) fn learn(&mut self, found: &[(String, String)]) {
+        let mut proven = self.proven.as_deref().cloned().unwrap_or_default();
+        proven.fields.extend_from_slice(found);
+        self.proven = Some(Arc::new(proven));
+    }
+
     /// Whether the bytes travel in the clear beyond this machine: plain HTTP from an address that
     /// is not a loopback one.
     pub fn is_exposed(&self) -> bool {

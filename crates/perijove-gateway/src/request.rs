@@ -83,7 +83,7 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Admission::Refused(answer) => return Ok(Answer::Response(clean(*answer))),
     };
     if !pass.proven.is_empty() {
-        tell(&mut request.client, &pass.proven);
+        request.client.learn(&pass.proven);
     }
     record(&route, &request.head);
     request.body = body::limited(request.body, route.limits.body)?;
@@ -133,13 +133,6 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
     })
 }
 
-/// Adds what a guard has found out to what is known of a client.
-fn tell(client: &mut Client, found: &[(String, String)]) {
-    let mut proven = client.proven.as_deref().cloned().unwrap_or_default();
-    proven.fields.extend_from_slice(found);
-    client.proven = Some(Arc::new(proven));
-}
-
 /// What a guard made of a request.
 enum Admission {
     Granted(Arc<Route>, Pass),
@@ -161,6 +154,7 @@ async fn admit(
         match guard.check(question).await {
             Verdict::Pass(pass) => return Ok(Admission::Granted(route, pass)),
             Verdict::Refuse(answer) => return Ok(Admission::Refused(answer)),
+            Verdict::Deny(denial) => return Err((*denial).into()),
             Verdict::Reroute(_) if has_moved => {
                 return Err(Fault::ours(500, "a request was sent to another route twice"));
             }

@@ -1,5 +1,6 @@
 //! Host and path prefix → route. Readers take a snapshot, writers swap it.
 
+mod fences;
 mod hosts;
 mod spelling;
 mod tree;
@@ -9,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arc_swap::ArcSwap;
 
 use crate::{Label, Route, Target};
+pub use fences::Fence;
 use hosts::Hosts;
 use tree::Tree;
 
@@ -20,10 +22,11 @@ pub struct Routes {
     labels: Arc<ArcSwap<Vec<(String, Label)>>>,
 }
 
-/// What was inserted, and the same arranged for finding.
+/// What was inserted, and the same behind its fences, arranged for finding.
 #[derive(Clone, Debug, Default)]
 struct Table {
     routes: BTreeMap<Key, Arc<Route>>,
+    fences: Arc<[Fence]>,
     hosts: Hosts<Tree>,
     every_host: Tree,
     /// The only hosts that are served, where there is such a list.
@@ -83,7 +86,7 @@ impl Routes {
         self.table.rcu(|table| {
             let mut routes = table.routes.clone();
             routes.insert(key.clone(), route.clone());
-            Table::of(routes, table.known.clone())
+            table.with(routes)
         });
     }
 
@@ -93,9 +96,19 @@ impl Routes {
         let before = self.table.rcu(|table| {
             let mut routes = table.routes.clone();
             routes.remove(&key);
-            Table::of(routes, table.known.clone())
+            table.with(routes)
         });
         before.routes.contains_key(&key)
+    }
+
+    /// From now on these fences stand, around what is there and what is inserted later, and no
+    /// others.
+    pub fn fence(&self, fences: Vec<Fence>) {
+        let fences: Arc<[Fence]> = fences.into();
+        self.table.rcu(|table| {
+            let table = Table { fences: fences.clone(), ..Table::clone(table) };
+            table.with(table.routes.clone())
+        });
     }
 
     /// From now on serves these hosts only, beside those that routes are for; with `None`, all. A
@@ -145,9 +158,11 @@ impl Routes {
 }
 
 impl Table {
-    fn of(routes: BTreeMap<Key, Arc<Route>>, known: Option<Arc<Hosts<()>>>) -> Self {
-        let mut table = Self { known, ..Self::default() };
-        for (key, route) in &routes {
+    /// The same with other routes.
+    fn with(&self, routes: BTreeMap<Key, Arc<Route>>) -> Self {
+        let (known, fences) = (self.known.clone(), self.fences.clone());
+        let mut table = Self { known, fences, ..Self::default() };
+        for (key, route) in &fences::fenced(&routes, &table.fences) {
             let tree = match &key.host {
                 Some(host) => table.hosts.entry(host),
                 None => &mut table.every_host,

@@ -57,6 +57,7 @@ mod edge;
 mod elsewhere;
 pub(crate) mod ending;
 mod failing;
+mod fences;
 mod finish;
 mod hooks;
 mod metrics;
@@ -359,6 +360,7 @@ impl Site {
     fn place(&mut self, trouble: Option<&Refusal>) {
         let Self { plan, upstreams, meter, .. } = &*self;
         self.roads.site.serve_only(plan.site.hosts.as_deref());
+        routes::fence(plan, &self.roads.site, &self.applications);
         let of_site = routes::used(&plan.site, upstreams);
         let all = routes::all(plan, of_site, self.behind(), meter.as_deref());
         self.placed = routes::place(&self.roads.site, all);
@@ -429,7 +431,10 @@ impl Site {
             };
             match intent {
                 Intent::Stop | Intent::StopNow => return End::Stopped,
-                Intent::ReopenLogs => wishes::reopen_logs(self.access_log.as_ref()),
+                Intent::ReopenLogs => {
+                    wishes::reopen_logs(self.access_log.as_ref());
+                    self.services.reopen_logs();
+                }
                 Intent::Reload(asked) => {
                     self.notify.reloading();
                     let reloaded = tokio::select! {

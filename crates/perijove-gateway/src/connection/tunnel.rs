@@ -80,7 +80,7 @@ async fn refusal(route: &Route, head: &Head, client: &Client, ask_again: Option<
         tokio::time::sleep(time).await;
         match guard.check(Question { head, client, is_open: true }).await {
             Verdict::Pass(pass) => wait = pass.ask_again,
-            Verdict::Refuse(_) | Verdict::Reroute(_) => return,
+            Verdict::Refuse(_) | Verdict::Deny(_) | Verdict::Reroute(_) => return,
         }
     }
     pending::<()>().await;

@@ -89,7 +89,9 @@ impl Asker<'_> {
                 let name = path.as_os_str().as_encoded_bytes();
                 Page { content_type: media_type(name).into(), body }
             }),
-            ErrorDocument::Path(path) => timeout(PAGE_TIME, self.ask(path)).await.ok().flatten(),
+            ErrorDocument::Path(path) => {
+                timeout(PAGE_TIME, self.ask(path, status)).await.ok().flatten()
+            }
         };
         if page.is_none() {
             tracing::warn!(status, ?document, "the document of an error cannot be shown");
@@ -97,14 +99,19 @@ impl Asker<'_> {
         page
     }
 
-    /// Asks the site for a document. Its own errors have none: it is asked once.
-    async fn ask(&self, path: &str) -> Option<Page> {
+    /// Asks the site for a document. Its own errors have none: it is asked once. Who was not let pass
+    /// is not shown one behind a guard either, which need not be asked for that.
+    async fn ask(&self, path: &str, status: u16) -> Option<Page> {
         let fields: Vec<_> = self.head.fields().filter(|(name, _)| is_passed_on(name)).collect();
         let head = Head::from_parts("GET", path.as_bytes(), &fields).ok()?;
         let head = head.with_version(self.head.version());
         let request = Request { head, body: Body::Empty, client: self.client.clone() };
-        let route = find(self.door, &request).ok().filter(|route| route.guard.is_none())?;
-        let made: Response = match at_once(&route, &request) {
+        let route = find(self.door, &request).ok()?;
+        if route.guard.is_some() && matches!(status, 401 | 403) {
+            return None;
+        }
+        let at_once = if route.guard.is_none() { at_once(&route, &request) } else { None };
+        let made: Response = match at_once {
             Some(made) => made.ok()?,
             None => match answer(self.door.clone(), route, request).await.ok()? {
                 Answer::Response(made) => made,

@@ -254,3 +254,76 @@ fn a_target_that_reads_as_sent_may_have_a_slash_in_a_name() {
     check("/n/a/b/x", "/n/a/");
     check("/n/a/%2E%2E/x", "ambiguous");
 }
+
+/// A guard that can be told from others by what it says.
+#[derive(Debug)]
+struct Named(&'static str);
+
+impl crate::Guard for Named {
+    fn check<'a>(
+        &'a self,
+        _: crate::Question<'a>,
+    ) -> std::pin::Pin<Box<dyn Future<Output = crate::Verdict> + Send + 'a>> {
+        let denial = crate::Denial::new(403, self.0);
+        Box::pin(async { crate::Verdict::Deny(Box::new(denial)) })
+    }
+}
+
+fn fence(prefix: &str, guard: Option<&'static str>) -> Fence {
+    let guard = guard.map(|name| Arc::new(Named(name)) as Arc<dyn crate::Guard>);
+    Fence { prefix: prefix.to_owned(), guard, keeps: vec!["authorization".to_owned()] }
+}
+
+#[test]
+fn fences_stand_around_what_is_there_and_what_comes_later() {
+    let routes = routes(&[(None, "/"), (None, "/app"), (Some("other.example.com"), "/")]);
+    routes.fence(vec![
+        fence("/", Some("all")),
+        fence("/app/deep/", Some("deep")),
+        fence("/app/open", None),
+    ]);
+    routes.insert(
+        None,
+        "/app/deep/late/",
+        Route { guard: Some(Arc::new(Named("own"))), ..route("late") },
+    );
+    let check = |host: &str, path: &str, expected: &str, guard: &str| {
+        let found = routes.find(host, path.as_bytes());
+        let Found::Route(route) = &found else { panic!("{path}: {found:?}") };
+        let told = route.guard.as_ref().map_or(String::new(), |guard| format!("{guard:?}"));
+        assert_eq!(name(found.clone()), expected, "{path}");
+        assert_eq!(told, guard, "{path}");
+        let has_kept = route.rewrite.remove.contains(&"authorization".to_owned());
+        assert_eq!(has_kept, route.guard.is_some(), "{path}");
+    };
+    check("any", "/x", "/", r#"Named("all")"#);
+    check("any", "/app", "/app", r#"Named("all")"#);
+    check("any", "/app/deep", "/app", r#"Named("all")"#);
+    check("any", "/app/deep/", "/app", r#"Named("deep")"#);
+    check("any", "/app/deep/er", "/app", r#"Named("deep")"#);
+    check("any", "/app/open", "/app", "");
+    check("any", "/app/open/er", "/app", "");
+    let both = r#"Both { first: Named("deep"), second: Named("own") }"#;
+    check("any", "/app/deep/late/x", "late", both);
+    check("other.example.com", "/app/deep/x", "other.example.com/", r#"Named("deep")"#);
+    check("other.example.com", "/app", "other.example.com/", r#"Named("all")"#);
+    // However it is spelled.
+    for path in ["/app/%64eep/x", "/app//deep/x", "/app/x/../deep/x", "/app/open/../deep/x"] {
+        assert_eq!(name(routes.find("any", path.as_bytes())), "ambiguous", "{path}");
+    }
+    routes.fence(Vec::new());
+    check("any", "/app/deep/er", "/app", "");
+}
+
+#[test]
+fn no_spelling_leads_around_a_fence_within_a_route_that_reads_as_sent() {
+    let routes = Routes::new();
+    routes.insert(None, "/x/", Route { reads_as_sent: true, ..route("x") });
+    routes.insert(None, "/x/%61/", route("a"));
+    let find = |path: &str| name(routes.find("any", path.as_bytes()));
+    assert_eq!(find("/x/%62/"), "x");
+    routes.fence(vec![fence("/x/a/", Some("a")), fence("/x/b/", Some("b"))]);
+    assert_eq!(find("/x/%62/"), "ambiguous");
+    assert_eq!(find("/x/%61/"), "a");
+    assert_eq!(find("/x/b/"), "x");
+}

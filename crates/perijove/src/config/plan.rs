@@ -31,7 +31,7 @@ mod site;
 mod tls;
 mod traces;
 
-pub(crate) use access::{AccessPlan, Admission, AllowPlan, AuthPlan, covers};
+pub(crate) use access::{AccessPlan, Admission, AllowPlan, AuthPlan};
 pub(crate) use application::Application;
 pub(crate) use edge::{RoutePlan, RouteTarget};
 pub(crate) use elsewhere::{ElsewherePlan, HostPlan, MemberPlan, UpstreamAt};

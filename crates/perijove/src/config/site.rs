@@ -79,7 +79,9 @@ pub struct Site {
     /// Whether error pages and documents also stand for the errors that the application itself
     /// answers.
     pub error_override: bool,
-    /// Whether texts are compressed (gzip, br, zstd) for clients that can read it.
+    /// Whether texts are compressed (gzip, br, zstd) for clients that can read it. Where pages show both
+    /// a secret and what a request says, their length can tell of the secret (BREACH): then say `false`,
+    /// or mask such secrets anew for each answer.
     pub compress: bool,
     /// Header fields that every answer has, unless the application says something else by that
     /// name; one without a value is taken out of every answer.
@@ -94,7 +96,7 @@ pub struct Site {
     /// on as they come. Without it as long as `body-limit` for WSGI, `0` for ASGI and for programs
     /// elsewhere.
     pub body_buffer: Option<Size>,
-    /// Addresses and networks whose clients alone may come.
+    /// Addresses and networks whose clients alone may come, to whatever lies at the site's addresses.
     pub allow_from: Vec<String>,
     /// Addresses and networks whose clients may not come.
     pub deny_from: Vec<String>,

@@ -49,9 +49,11 @@ fn page(text: &str) -> String {
     let text = escape(text);
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"refresh\" content=\"2\">\n<title>This version does not work</title>\n\
-         <style>body {{ font: 16px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 60em; \
-         padding: 0 1em }} pre {{ background: #f4f0ec; color: #222; overflow: auto; padding: 1em }}\
+         <style>:root {{ color-scheme: light dark }} body {{ font: 16px/1.5 system-ui, sans-serif; \
+         margin: 2em auto; max-width: 60em; padding: 0 1em }} h1 {{ font-size: 1.4em }} pre {{ \
+         background: #8882; overflow: auto; padding: 1em; border-radius: 6px; font-size: .9em }}\
          </style></head>\n<body><h1>This version does not work</h1>\n<pre>{text}</pre>\n\
          <p>The page looks again by itself. It is shown because <code>site.watch</code> is on.</p>\n\
          </body></html>\n"

@@ -3,28 +3,23 @@
 //!
 //! They run in a worker of their own (`python/perijove/access.py`). Without an answer nobody passes.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use perijove_gateway::{
-    Body, FieldBlock, Guard, Head, Pass, Question, Response, Upstreams, Verdict, ask,
-};
+use perijove_gateway::{Body, Denial, Guard, Head, Pass, Question, Upstreams, Verdict, ask};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 
 mod credentials;
+mod kept;
 
 use crate::config::plan::{AllowPlan, AuthPlan};
 use credentials::user_of;
+use kept::Answer;
+pub(super) use kept::Kept;
 
 /// How long the functions may take.
 const WITHIN: Duration = Duration::from_secs(10);
-/// Answers that are remembered; when there are more, all are forgotten.
-const MOST: usize = 10_000;
+/// Open connections are not asked about more often.
+const OFTEN: Duration = Duration::from_secs(1);
 
 /// What is asked on a route.
 #[derive(Debug)]
@@ -35,25 +30,13 @@ pub(super) struct Hooks {
     pub(super) kept: Arc<Kept>,
 }
 
-/// What was answered a moment ago. Passwords are not in it: the keys are digests.
-#[derive(Debug)]
-pub(super) struct Kept {
-    /// So that a digest tells nothing outside of this process.
-    salt: [u8; 32],
-    /// Held for moments.
-    answers: Mutex<HashMap<[u8; 32], (Instant, Answer)>>,
-}
-
-/// What the functions said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
-    Welcome,
-    /// The address may not come.
-    Banned,
-    /// This is not the password, or nobody knows the user.
-    Unknown,
-    /// The user is not of the group.
-    Outside,
+/// Who asks, and with what.
+#[derive(Clone, Copy)]
+struct Asker<'a> {
+    question: Question<'a>,
+    authorization: &'a [u8],
+    /// Whom this signs in, where somebody must.
+    user: Option<&'a str>,
 }
 
 /// The answer as it comes.
@@ -67,61 +50,6 @@ struct Told {
     groups: Vec<String>,
 }
 
-impl Kept {
-    pub(super) fn new() -> Self {
-        let mut salt = [0; 32];
-        // Without randomness the salt is one that nobody else has tables for.
-        if getrandom::fill(&mut salt).is_err() {
-            salt = Sha256::digest(std::process::id().to_le_bytes()).into();
-        }
-        Self { salt, answers: Mutex::default() }
-    }
-
-    /// A password is one's own everywhere. Who may come may depend on the path: the function is
-    /// shown the request.
-    fn key(&self, question: Question<'_>, authorization: &[u8], asked: &str) -> [u8; 32] {
-        let Question { head, client, .. } = question;
-        let address = client.address.map(|address| address.ip());
-        let mut digest = Sha256::new();
-        digest.update(self.salt);
-        // No part but the last can hold a line's end.
-        digest.update(format!("{asked}\n{address:?}\n"));
-        if asked.contains("allow") {
-            digest.update(format!("{}\n{}\n", client.host, head.method()));
-            digest.update(head.path());
-            digest.update(b"\n");
-        }
-        digest.update(authorization);
-        digest.finalize().into()
-    }
-
-    fn get(&self, key: &[u8; 32]) -> Option<Answer> {
-        let answers = self.lock();
-        let (until, answer) = answers.get(key)?;
-        (Instant::now() < *until).then_some(*answer)
-    }
-
-    /// A wrong password is not remembered: whoever knows it next may come.
-    fn put(&self, key: [u8; 32], answer: Answer, time: Duration) {
-        if answer == Answer::Unknown || time.is_zero() {
-            return;
-        }
-        let now = Instant::now();
-        let mut answers = self.lock();
-        if answers.len() >= MOST {
-            answers.retain(|_, (until, _)| now < *until);
-        }
-        if answers.len() >= MOST {
-            answers.clear();
-        }
-        answers.insert(key, (now + time, answer));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Instant, Answer)>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Guard for Hooks {
     fn check<'a>(
         &'a self,
@@ -133,71 +61,78 @@ impl Guard for Hooks {
 
 impl Hooks {
     async fn judge(&self, question: Question<'_>) -> Verdict {
-        let Question { head, client, .. } = question;
         // Where there are several, it is not known which of them is meant.
-        let mut all = head.get_all("authorization");
+        let mut all = question.head.get_all("authorization");
         let authorization = all.next().filter(|_| all.next().is_none()).unwrap_or_default();
         let user = user_of(authorization).filter(|_| self.auth.is_some());
-        if self.auth.is_some() && user.is_none() && self.allow.is_none() {
-            return self.refuse(Answer::Unknown);
+        let asker = Asker { question, authorization, user: user.as_deref() };
+        match self.answer(asker).await {
+            None => unavailable(),
+            Some(Answer::Welcome) if self.auth.is_some() == user.is_some() => self.pass(user),
+            Some(Answer::Welcome) => self.refuse(Answer::Unknown),
+            Some(answer) => self.refuse(answer),
         }
-        let asked = self.asked(user.is_some());
-        let answer = if asked.is_empty() {
-            Answer::Welcome
-        } else {
-            match self.ask(question, &asked, (authorization, user.as_deref())).await {
-                Some(answer) => answer,
-                None => return unavailable(),
+    }
+
+    fn pass(&self, user: Option<String>) -> Verdict {
+        let auth = self.auth.as_ref().map(|auth| auth.keep_time);
+        let allow = self.allow.as_ref().map(|allow| allow.keep_time);
+        let ask_again = auth.into_iter().chain(allow).min().map(|time| time.max(OFTEN));
+        let subject = user.as_deref().map(Into::into);
+        let proven = user.map_or_else(Vec::new, |user| {
+            vec![
+                ("X-Forwarded-User".to_owned(), user),
+                ("X-Forwarded-Auth-Type".to_owned(), "Basic".to_owned()),
+            ]
+        });
+        Verdict::Pass(Pass { subject, proven, ask_again, ..Pass::default() })
+    }
+
+    /// What the functions say, now or a moment ago; the address comes first. `None` when there is no
+    /// answer.
+    async fn answer(&self, asker: Asker<'_>) -> Option<Answer> {
+        let Asker { question, authorization, user } = asker;
+        let of_request = self.allow.as_ref().map(|_| self.kept.of_request(question));
+        let of_user = user.map(|_| self.kept.of_user(question, authorization));
+        let mut allowed = of_request.map_or(Some(Answer::Welcome), |key| self.kept.get(&key));
+        let mut known = of_user.map_or(Some(Answer::Welcome), |key| self.kept.get(&key));
+        if allowed.is_none() || (known.is_none() && allowed == Some(Answer::Welcome)) {
+            let asked = self.asked(allowed.is_none(), known.is_none());
+            let told = self.ask(asker, &asked).await?;
+            if let (None, Some(key), Some(allow)) = (allowed, of_request, &self.allow) {
+                let banned = told.allow == Some(false);
+                let answer = if banned { Answer::Banned } else { Answer::Welcome };
+                self.kept.put(key, answer, allow.keep_time);
+                allowed = Some(answer);
             }
-        };
-        match (answer, &self.auth, user) {
-            (Answer::Welcome, None, _) => Verdict::Pass(Pass::default()),
-            (Answer::Welcome, Some(auth), Some(user)) => {
-                tracing::debug!(request_id = &*client.request_id, "signed in");
-                Verdict::Pass(Pass {
-                    subject: Some(user.as_str().into()),
-                    proven: vec![
-                        ("X-Forwarded-User".to_owned(), user),
-                        ("X-Forwarded-Auth-Type".to_owned(), "Basic".to_owned()),
-                    ],
-                    ask_again: Some(auth.keep_time.max(Duration::from_secs(1))),
-                    ..Pass::default()
-                })
+            if let (None, Some(key), Some(auth), Some(Answer::Welcome)) =
+                (known, of_user, &self.auth, allowed)
+            {
+                let answer = of_group(&told, auth);
+                self.kept.put(key, answer, auth.keep_time);
+                known = Some(answer);
             }
-            (Answer::Welcome, Some(_), None) => self.refuse(Answer::Unknown),
-            (answer, ..) => self.refuse(answer),
+        }
+        match allowed? {
+            Answer::Welcome => known,
+            banned => Some(banned),
         }
     }
 
     /// The words for what is to be asked.
-    fn asked(&self, has_user: bool) -> String {
-        let mut asked = Vec::new();
-        if self.allow.is_some() {
-            asked.push("allow");
-        }
-        if let Some(auth) = self.auth.as_ref().filter(|_| has_user) {
-            asked.push("password");
-            if auth.group.is_some() {
-                asked.push("groups");
-            }
-        }
-        asked.join(" ")
+    fn asked(&self, is_allow: bool, is_user: bool) -> String {
+        let has_group = self.auth.as_ref().is_some_and(|auth| auth.group.is_some());
+        let words = [("allow", is_allow), ("password", is_user), ("groups", is_user && has_group)];
+        let words: Vec<&str> =
+            words.into_iter().filter_map(|(word, is_asked)| is_asked.then_some(word)).collect();
+        words.join(" ")
     }
 
-    /// `None` when there is no answer.
-    async fn ask(
-        &self,
-        question: Question<'_>,
-        asked: &str,
-        (authorization, user): (&[u8], Option<&str>),
-    ) -> Option<Answer> {
-        let Question { head, client, .. } = question;
-        let shown: &[u8] = if asked.contains("password") { authorization } else { b"" };
-        let key = self.kept.key(question, shown, asked);
-        if let Some(answer) = self.kept.get(&key) {
-            return Some(answer);
-        }
+    async fn ask(&self, asker: Asker<'_>, asked: &str) -> Option<Told> {
+        let Question { head, client, .. } = asker.question;
         let mut fields: Vec<(&[u8], &[u8])> = head.fields().collect();
+        // An answer to HEAD would have no body: the function is told the method beside.
+        let asked = format!("{} {asked}", head.method());
         fields.push((b"Perijove-Ask", asked.as_bytes()));
         let head = Head::from_parts("GET", head.target(), &fields).ok()?;
         let answer = ask(&self.upstreams, head, client, WITHIN).await?;
@@ -207,57 +142,38 @@ impl Hooks {
             return None;
         }
         let told: Told = serde_json::from_slice(&body).ok()?;
-        if told.password.is_some() && told.user.as_deref() != user {
-            return None;
-        }
-        let answer = self.read(&told, asked);
-        self.kept.put(key, answer, self.keep_time());
-        Some(answer)
-    }
-
-    fn read(&self, told: &Told, asked: &str) -> Answer {
-        if told.allow == Some(false) {
-            return Answer::Banned;
-        }
-        if !asked.contains("password") {
-            return Answer::Welcome;
-        }
-        if told.password != Some(true) {
-            return Answer::Unknown;
-        }
-        match self.auth.as_ref().and_then(|auth| auth.group.as_ref()) {
-            Some(group) if !told.groups.contains(group) => Answer::Outside,
-            _ => Answer::Welcome,
-        }
-    }
-
-    fn keep_time(&self) -> Duration {
-        let auth = self.auth.as_ref().map(|auth| auth.keep_time);
-        let allow = self.allow.as_ref().map(|allow| allow.keep_time);
-        auth.into_iter().chain(allow).min().unwrap_or_default()
+        let is_same = told.password.is_none() || told.user.as_deref() == asker.user;
+        is_same.then_some(told)
     }
 
     fn refuse(&self, answer: Answer) -> Verdict {
-        let (status, text) = match answer {
-            Answer::Unknown => (401, "sign in to come here\n"),
-            Answer::Outside => (403, "this is not for you\n"),
-            Answer::Banned | Answer::Welcome => (403, "this address may not come here\n"),
+        let (status, what) = match answer {
+            Answer::Unknown => (401, "sign in to come here"),
+            Answer::Outside => (403, "this is not for you"),
+            Answer::Banned | Answer::Welcome => (403, "this address may not come here"),
         };
-        let mut refusal = Response::new(status, "text/plain; charset=utf-8", text);
+        let mut denial = Denial::new(status, what);
         if let Some(auth) = self.auth.as_ref().filter(|_| status == 401) {
             let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", auth.realm);
-            refusal.fields.push("WWW-Authenticate", &challenge);
+            denial.fields.push(("WWW-Authenticate", challenge));
         }
-        refusal.fields.push("Cache-Control", "no-store");
-        Verdict::Refuse(Box::new(refusal))
+        Verdict::Deny(Box::new(denial))
+    }
+}
+
+/// What is said of a user.
+fn of_group(told: &Told, auth: &AuthPlan) -> Answer {
+    if told.password != Some(true) {
+        return Answer::Unknown;
+    }
+    match &auth.group {
+        Some(group) if !told.groups.contains(group) => Answer::Outside,
+        _ => Answer::Welcome,
     }
 }
 
 fn unavailable() -> Verdict {
-    let mut fields = FieldBlock::new();
-    fields.push("Content-Type", "text/plain; charset=utf-8");
-    fields.push("Retry-After", "5");
-    fields.push("Cache-Control", "no-store");
-    let body = Body::Full("who may come here cannot be decided now\n".into());
-    Verdict::Refuse(Box::new(Response { status: 503, fields, body }))
+    let what = "who may come here cannot be decided now";
+    let retry_after = Some(Duration::from_secs(5));
+    Verdict::Deny(Box::new(Denial { retry_after, ..Denial::new(503, what) }))
 }

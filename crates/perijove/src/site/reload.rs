@@ -77,6 +77,7 @@ impl Site {
         let before = std::mem::take(&mut self.placed);
         let meter = self.meter.as_deref();
         let of_site = routes::used(&plan.site, &self.upstreams);
+        routes::fence(&plan, &self.roads.site, &self.applications);
         let routes = routes::all(&plan, of_site, self.behind(), meter);
         self.roads.site.serve_only(plan.site.hosts.as_deref());
         self.placed = routes::place(&self.roads.site, routes);

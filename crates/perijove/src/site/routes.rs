@@ -1,19 +1,19 @@
 //! The routes of a plan, as the gateway wants them.
 
-use std::{slice, sync::Arc};
+use std::sync::Arc;
 
 use perijove_gateway::{FileMemory, Files, Limits, Meter, Moved, Route, Routes, Target, Upstreams};
 
 use super::{
     application::{Applications, Place},
     elsewhere::{self, Elsewhere},
-    finish,
+    fences, finish,
     rules::Rules,
     services::Services,
 };
 use crate::config::{
     Plan,
-    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan, covers},
+    plan::{RoutePlan, RouteTarget, SitePlan, SiteTarget, StaticPlan},
 };
 
 /// Bytes of small files that are kept in memory.
@@ -38,6 +38,13 @@ pub(super) fn used<'a>(
     (!matches!(site.target, SiteTarget::Nothing)).then_some(upstreams)
 }
 
+/// Puts up what guards the site, and whatever else lies at its addresses: other paths, notebooks. To be
+/// done before anything is placed.
+pub(super) fn fence(plan: &Plan, routes: &Routes, applications: &Applications) {
+    let judges = applications.at(&Place::of_access()).map(|found| found.upstreams.clone());
+    routes.fence(fences::of(&plan.access, judges));
+}
+
 /// Puts routes in place, and says which they are.
 pub(super) fn place(routes: &Routes, placed: Vec<Placed>) -> Vec<(Option<String>, String)> {
     let put = |(host, path, route): Placed| {
@@ -56,11 +63,11 @@ pub(super) fn all(
 ) -> Vec<Placed> {
     // One for all folders together.
     let memory = FileMemory::new(FILE_MEMORY);
-    let rules = Rules::new(plan, behind.applications);
+    let rules = Rules::new(plan);
     let mut placed = site(plan, upstreams, &memory);
     let finish = finish::of_site(&plan.site, &memory);
-    for (_, path, route) in &mut placed {
-        rules.of_site(path, route);
+    for (_, _, route) in &mut placed {
+        rules.of_site(route);
         route.finish.clone_from(&finish);
     }
     placed.extend(plan.routes.iter().filter_map(|written| {
@@ -100,14 +107,10 @@ fn site(plan: &Plan, upstreams: Option<&Arc<Upstreams>>, memory: &FileMemory) ->
     let mut paths: Vec<&str> = vec!["/"];
     let open = || site.files.iter().filter(|files| !files.is_internal);
     paths.extend(open().map(|files| files.path.as_str()));
-    // And those where something else is asked, with the files that lie there all the same.
-    paths.extend(plan.access.paths());
     paths.sort_unstable();
     paths.dedup();
     let placed = |path: &str| {
-        let around = open().map(|files| &files.path).filter(|at| covers(slice::from_ref(at), path));
-        let at = around.max_by_key(|at| at.len()).map_or(path, String::as_str);
-        let here: Vec<&StaticPlan> = open().filter(|files| files.path == at).collect();
+        let here: Vec<&StaticPlan> = open().filter(|files| files.path == path).collect();
         Some((None, path.to_owned(), route(&here)?))
     };
     paths.into_iter().filter_map(placed).collect()

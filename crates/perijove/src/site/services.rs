@@ -5,6 +5,7 @@
 //! before the new one begins.
 
 mod keeper;
+mod logs;
 mod process;
 
 use std::{
@@ -23,11 +24,15 @@ use tokio_util::task::TaskTracker;
 use super::Source;
 use crate::{
     berth::Berth,
-    config::{Plan, plan::ServicePlan},
+    config::{
+        Plan,
+        plan::{ServicePlan, log::rotation},
+    },
     control::reload::Refusal,
     failure::{Failure, Kind},
 };
 use keeper::{Keeper, Status};
+use logs::Logs;
 
 /// The services that run.
 #[derive(Debug)]
@@ -45,6 +50,7 @@ struct Shared {
     /// For the names of sockets: one that was used is not used again, nor by another process.
     berth: Berth,
     numbers: AtomicU64,
+    logs: Logs,
 }
 
 /// One service, as others see it. When it is dropped, its process is ended.
@@ -75,6 +81,7 @@ impl Services {
             sockets: plan.folders.runtime.join("service"),
             berth: source.berth.clone(),
             numbers: AtomicU64::new(1),
+            logs: Logs::new(rotation(&plan.log)),
         };
         let mut services = Self { all: Vec::new(), shared: Arc::new(shared) };
         let wanted = plan.services.iter().filter(|service| service.is_before);
@@ -198,6 +205,11 @@ impl Services {
     pub(super) fn upstreams(&self, name: &str) -> Option<Arc<Upstreams>> {
         let found = self.all.iter().find(|running| running.plan.name == name)?;
         Some(Arc::clone(&found.upstreams))
+    }
+
+    /// Opens their files again, after somebody moved them away.
+    pub(super) fn reopen_logs(&self) {
+        self.shared.logs.reopen();
     }
 
     /// All of them, for whoever wants to know how they are.

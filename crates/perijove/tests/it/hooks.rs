@@ -133,6 +133,104 @@ async fn what_was_said_of_one_path_is_not_said_of_another() {
     }
 }
 
+#[tokio::test]
+async fn what_was_said_of_one_request_is_not_said_of_another() {
+    let script = "def allow_access(environ, host):\n    return (environ['REQUEST_METHOD'] == \
+                  'POST' or environ['QUERY_STRING'] == 'key=1' or environ.get('HTTP_COOKIE') == \
+                  'key=1')\n";
+    let site = plan()
+        .file("allow.py", script)
+        .set("site.allow.script = 'allow.py'")
+        .set("site.allow.keep-time = '10m'")
+        .start()
+        .await;
+    let ask = async |method: &str, path: &str, fields: &[&str], expected: u16| {
+        let answer = site.connect().await.ask_with(method, path, fields, b"").await;
+        assert_eq!(answer.status, expected, "{method} {path} {fields:?}");
+    };
+    for _ in 0..2 {
+        ask("GET", "/version?key=1", &[], 200).await;
+        ask("GET", "/version", &[], 403).await;
+        ask("GET", "/version", &["Cookie: key=1"], 200).await;
+        ask("GET", "/version", &["Cookie: key=2"], 403).await;
+        ask("POST", "/version", &[], 200).await;
+        ask("HEAD", "/version", &[], 403).await;
+    }
+}
+
+#[tokio::test]
+async fn all_that_lies_at_the_sites_addresses_is_guarded() {
+    let site = plan()
+        .file("other/deep/page.txt", "another folder")
+        .file("other/open/page.txt", "an open page")
+        .file("other/page.txt", "a page beside")
+        .set("site.auth.paths = ['/other/', '/notebook/']")
+        .set("site.auth.except = ['/other/open/']")
+        .set("notebook.folder = 'notebooks'")
+        .set("route = [{ path = '/other/', folder = 'other' }]")
+        .start()
+        .await;
+    let with = basic("bob:hidden");
+    site.get("/").await.shows("hello");
+    for path in ["/other/page.txt", "/other/deep/page.txt", "/notebook/", "/notebook/ada/"] {
+        site.get(path).await.is(401);
+    }
+    ask(&site, "/other/page.txt", &[&with]).await.shows("a page beside");
+    site.get("/other/open/page.txt").await.shows("an open page");
+    // Behind it the hub's own guard asks the site.
+    let notebook = ask(&site, "/notebook/ada/", &[&with]).await;
+    assert!(notebook.status != 401 && notebook.status < 500, "{}", notebook.status);
+}
+
+#[tokio::test]
+async fn a_path_that_is_guarded_amid_a_route_is_still_the_routes() {
+    let site = plan()
+        .file("other/deep/page.txt", "of the route")
+        .set("site.auth.paths = ['/other/deep/']")
+        .set("route = [{ path = '/other/', folder = 'other' }]")
+        .start()
+        .await;
+    site.get("/other/deep/page.txt").await.is(401);
+    let page = ask(&site, "/other/deep/page.txt", &[&basic("ada:secret")]).await;
+    page.shows("of the route");
+}
+
+#[tokio::test]
+async fn networks_are_kept_from_notebooks_and_routes_too() {
+    let site = Plan::new()
+        .wsgi("hello")
+        .file("other/page.txt", "a page beside")
+        .set("site.deny-from = ['127.0.0.0/8']")
+        .set("notebook.folder = 'notebooks'")
+        .set("route = [{ path = '/other/', folder = 'other' }]")
+        .start()
+        .await;
+    for path in ["/", "/other/page.txt", "/notebook/", "/notebook/ada/", "/nothing"] {
+        site.get(path).await.is(403);
+    }
+}
+
+#[tokio::test]
+async fn refusals_look_like_other_errors() {
+    let site = plan()
+        .file("errors/401.html", "<p>please sign in</p>")
+        .set("site.error-documents = { 401 = 'errors/401.html' }")
+        .set("site.headers = { X-From = 'the site' }")
+        .start()
+        .await;
+    let page = site.get("/tell").await;
+    page.is(401);
+    assert_eq!(page.text(), "<p>please sign in</p>");
+    assert_eq!(page.field("x-from"), Some("the site"));
+    assert!(page.field("www-authenticate").is_some_and(|value| value.starts_with("Basic ")));
+    assert_eq!(page.field("cache-control"), Some("no-store"));
+    let told = ask(&site, "/tell", &["Accept: application/json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&told.text()).unwrap();
+    assert_eq!((&told["status"], &told["error"]), (&401.into(), &"sign in to come here".into()));
+    let trouble = ask(&site, "/tell", &[&basic("trouble:secret")]).await;
+    assert!(trouble.text().contains("<html") && trouble.field("retry-after") == Some("5"));
+}
+
 #[test]
 fn a_script_without_the_function_is_told() {
     let ended = plan().file("access.py", "def nothing(): ...\n").run();

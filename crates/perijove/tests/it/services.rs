@@ -128,6 +128,25 @@ async fn a_stop_that_is_hastened_does_not_wait_for_a_service_that_takes_its_time
 }
 
 #[tokio::test]
+async fn the_log_of_a_service_is_exchanged_like_others() {
+    let talker = "[[service]]\nname = 'talker'\nlog-file = 'talker.log'\ncommand = ['/bin/sh', \
+                  '-c', 'for i in $(seq 300); do echo line $i of a long tale; done; echo over; \
+                  exec sleep 1000']";
+    let plan = Plan::new().file("public/a.txt", "a");
+    let site = plan.set("log.rotate = { size = '1K', keep = 3 }").set(talker).start().await;
+    let read = |name: &str| fs::read_to_string(site.folder().join(name)).unwrap_or_default();
+    until("it has told all", || read("talker.log").contains("over")).await;
+    assert!(read("talker.log").len() <= 1024);
+    let older = read("talker.log.1");
+    assert!(older.len() <= 1024 && older.ends_with("of a long tale\n"), "{older}");
+    assert!(!read("talker.log.3").is_empty() && read("talker.log.4").is_empty());
+    // And opened again when somebody has moved it away.
+    fs::rename(site.folder().join("talker.log"), site.folder().join("moved")).unwrap();
+    site.signal(rustix::process::Signal::USR1);
+    until("there is a new one", || site.folder().join("talker.log").exists()).await;
+}
+
+#[tokio::test]
 async fn a_service_that_cannot_start_is_told_at_the_start() {
     let broken = source().replace("\"one\"", "\"broken\"");
     let ended = plan().file("chat.py", broken).run();

@@ -37,7 +37,7 @@ pub(crate) struct AccessPlan {
 pub(crate) struct AuthPlan {
     pub(crate) script: PathBuf,
     pub(crate) realm: String,
-    pub(crate) paths: Vec<String>,
+    pub(crate) reach: Reach,
     pub(crate) group: Option<String>,
     pub(crate) group_script: Option<PathBuf>,
     pub(crate) keep_time: Duration,
@@ -47,8 +47,27 @@ pub(crate) struct AuthPlan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AllowPlan {
     pub(crate) script: PathBuf,
-    pub(crate) paths: Vec<String>,
+    pub(crate) reach: Reach,
     pub(crate) keep_time: Duration,
+}
+
+/// Where a function is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reach {
+    paths: Vec<String>,
+    /// Left out of them.
+    except: Vec<String>,
+}
+
+impl Reach {
+    /// Whether it is asked at a path: what is written nearest to it counts.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        nearest(&self.paths, path).is_some_and(|at| nearest(&self.except, path) < Some(at))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &String> {
+        self.paths.iter().chain(&self.except)
+    }
 }
 
 impl AccessPlan {
@@ -67,21 +86,27 @@ impl AccessPlan {
         scripts
     }
 
+    /// Whether clients need a certificate at a path.
+    pub(crate) fn needs_certificate(&self, path: &str) -> bool {
+        nearest(&self.certificate_paths, path).is_some()
+    }
+
     /// The paths below which something is asked that is not asked elsewhere.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &str> {
-        let auth = self.auth.iter().flat_map(|auth| &auth.paths);
-        let allow = self.allow.iter().flat_map(|allow| &allow.paths);
+        let auth = self.auth.iter().flat_map(|auth| auth.reach.all());
+        let allow = self.allow.iter().flat_map(|allow| allow.reach.all());
         self.certificate_paths.iter().chain(auth).chain(allow).map(String::as_str)
     }
 }
 
-/// Whether what is said of one of the prefixes is said of a path too, as routes have it: a prefix
-/// without a slash at its end is itself and what follows after a slash.
-pub(crate) fn covers(prefixes: &[String], path: &str) -> bool {
-    prefixes.iter().any(|prefix| {
+/// How long the longest of the prefixes of a path is, as routes have them: a prefix without a slash at
+/// its end is itself and what follows after a slash.
+fn nearest(prefixes: &[String], path: &str) -> Option<usize> {
+    let covers = |prefix: &&String| {
         path.strip_prefix(prefix.as_str())
             .is_some_and(|rest| rest.is_empty() || prefix.ends_with('/') || rest.starts_with('/'))
-    })
+    };
+    prefixes.iter().filter(covers).map(String::len).max()
 }
 
 pub(super) fn of_site(config: &Config, root: &Path, check: &mut Check<'_>) -> AccessPlan {
@@ -197,7 +222,10 @@ fn auth(auth: &Auth, root: &Path, check: &mut Check<'_>) -> Option<AuthPlan> {
     }
     let group_script = auth.group_script.as_ref().map(|path| root.join(path));
     Some(AuthPlan {
-        paths: paths(&auth.paths, "site.auth.paths", check),
+        reach: Reach {
+            paths: paths(&auth.paths, "site.auth.paths", check),
+            except: paths(&auth.except, "site.auth.except", check),
+        },
         script: script(auth.script.as_ref(), "site.auth", root, check)?,
         realm: auth.realm.clone(),
         group: auth.group.clone(),
@@ -208,7 +236,10 @@ fn auth(auth: &Auth, root: &Path, check: &mut Check<'_>) -> Option<AuthPlan> {
 
 fn allow(allow: &Allow, root: &Path, check: &mut Check<'_>) -> Option<AllowPlan> {
     Some(AllowPlan {
-        paths: paths(&allow.paths, "site.allow.paths", check),
+        reach: Reach {
+            paths: paths(&allow.paths, "site.allow.paths", check),
+            except: paths(&allow.except, "site.allow.except", check),
+        },
         script: script(allow.script.as_ref(), "site.allow", root, check)?,
         keep_time: allow.keep_time.0,
     })
@@ -216,13 +247,17 @@ fn allow(allow: &Allow, root: &Path, check: &mut Check<'_>) -> Option<AllowPlan>
 
 #[cfg(test)]
 mod tests {
-    use super::covers;
+    use super::Reach;
+
+    fn check(paths: &[&str], except: &[&str], path: &str, expected: bool) {
+        let owned = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
+        let reach = Reach { paths: owned(paths), except: owned(except) };
+        assert_eq!(reach.has(path), expected, "{reach:?} {path}");
+    }
 
     #[test]
     fn prefixes_cover_whole_segments() {
-        let check = |prefix: &str, path: &str, expected: bool| {
-            assert_eq!(covers(&[prefix.to_owned()], path), expected, "{prefix} {path}");
-        };
+        let check = |prefix: &str, path: &str, expected| check(&[prefix], &[], path, expected);
         check("/", "/", true);
         check("/", "/admin/", true);
         check("/admin", "/admin", true);
@@ -231,5 +266,26 @@ mod tests {
         check("/admin/", "/admin/static/", true);
         check("/admin/", "/admin", false);
         check("/admin/", "/", false);
+    }
+
+    #[test]
+    fn what_is_written_nearest_to_a_path_counts() {
+        let check = |path: &str, expected| {
+            check(&["/", "/api/admin/"], &["/api/", "/health"], path, expected);
+        };
+        check("/", true);
+        check("/x/", true);
+        check("/api/", false);
+        check("/api/x", false);
+        check("/api/admin/", true);
+        check("/health", false);
+        check("/healthy", true);
+    }
+
+    #[test]
+    fn a_path_that_is_named_and_left_out_is_left_out() {
+        check(&["/x/"], &["/x/"], "/x/", false);
+        check(&[], &["/x/"], "/x/", false);
+        check(&[], &[], "/", false);
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{LogFile, Protocol, Upstream, UpstreamAddress, UpstreamId, Upstreams};
+use perijove_gateway::{Protocol, Upstream, UpstreamAddress, UpstreamId, Upstreams};
 use perijove_process::{Account, Child, Command, NotReady, Output, ParentDeath, until_ready};
 use sha2::{Digest, Sha256};
 use tokio::net::UnixStream;
@@ -63,7 +63,7 @@ impl Process {
         command.parent_death = ParentDeath::Terminates;
         // All that it started ends when it must.
         command.is_session = true;
-        let output = output(plan).map_err(|error| format!("has no log ({error})"))?;
+        let output = output(plan, shared).map_err(|error| format!("has no log ({error})"))?;
         let child = Child::start_with(command, plan.name.clone(), &shared.tracker, output)
             .map_err(|error| format!("could not be started: {error}"))?;
         Ok(Self { child, socket })
@@ -130,11 +130,9 @@ fn make_folder(folder: &Path, account: Option<&Account>) -> io::Result<()> {
 }
 
 /// What it prints goes to the log, or to a file of its own.
-fn output(plan: &ServicePlan) -> io::Result<Output> {
-    let Some(path) = &plan.log_file else { return Ok(Output::default()) };
-    let mut file = LogFile::open(path, None)?;
-    Ok(Output::to(move |line| {
-        // A full disk must not end the service.
-        file.append(format!("{line}\n").as_bytes()).ok();
-    }))
+fn output(plan: &ServicePlan, shared: &Shared) -> io::Result<Output> {
+    match &plan.log_file {
+        Some(path) => Ok(Output::to(shared.logs.writer(path)?)),
+        None => Ok(Output::default()),
+    }
 }
