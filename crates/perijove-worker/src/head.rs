@@ -22,7 +22,11 @@ pub enum HeadError {
     Value { name: String, character: char },
     Length(String),
     Lengths(u64, u64),
+    TooLong,
 }
+
+/// Bytes of all headers together. One frame carries them, and clients take less.
+const MOST: usize = 128 << 10;
 
 impl std::fmt::Display for HeadError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -41,6 +45,9 @@ impl std::fmt::Display for HeadError {
             Self::Length(value) => write!(f, "{value:?} is no Content-Length: digits only"),
             Self::Lengths(one, other) => {
                 write!(f, "two headers Content-Length differ: {one} and {other}")
+            }
+            Self::TooLong => {
+                write!(f, "the headers are longer than the {MOST} bytes that can be sent")
             }
         }
     }
@@ -68,7 +75,7 @@ impl Head {
             return Err(wrong());
         }
         match digits.parse() {
-            Ok(status @ 200..) => Ok(Self { status, ..Self::default() }),
+            Ok(status @ 200..=599) => Ok(Self { status, ..Self::default() }),
             _ => Err(wrong()),
         }
     }
@@ -87,6 +94,7 @@ impl Head {
         if name.eq_ignore_ascii_case("content-length") && !self.add_length(value)? {
             return Ok(());
         }
+        self.need_room(name.len() + value.len())?;
         self.fields.extend_from_slice(name.as_bytes());
         self.fields.extend_from_slice(b": ");
         let start = self.fields.len();
@@ -95,6 +103,10 @@ impl Head {
             .inspect_err(|_| self.fields.truncate(start))?;
         self.fields.extend_from_slice(b"\r\n");
         Ok(())
+    }
+
+    fn need_room(&self, more: usize) -> Result<(), HeadError> {
+        if self.fields.len() + more > MOST { Err(HeadError::TooLong) } else { Ok(()) }
     }
 
     /// Takes a `Content-Length`; false when it was there already.

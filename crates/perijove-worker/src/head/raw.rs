@@ -32,6 +32,7 @@ impl Head {
                 return Ok(());
             }
         }
+        self.need_room(name.len() + value.len())?;
         self.fields.reserve(name.len() + value.len() + 4);
         self.fields.extend_from_slice(name);
         self.fields.extend_from_slice(b": ");

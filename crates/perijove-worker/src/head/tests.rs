@@ -58,7 +58,7 @@ fn what_cannot_be_sent_is_refused() {
 
 #[test]
 fn statuses() {
-    for (text, status) in [("200 OK", 200), ("204", 204), ("404 ", 404), ("999 caf\u{e9}", 999)] {
+    for (text, status) in [("200 OK", 200), ("204", 204), ("404 ", 404), ("599 caf\u{e9}", 599)] {
         assert_eq!(Head::new(text).map(|head| head.status), Ok(status));
     }
     for text in [
@@ -68,6 +68,8 @@ fn statuses() {
         "abc",
         "100 Continue",
         "199 x",
+        "600 x",
+        "999 x",
         "200\tOK",
         "200 a\r\nb",
         "+20 x",
@@ -97,4 +99,15 @@ proptest! {
             prop_assert!(line.starts_with(name.as_bytes()));
         }
     }
+}
+
+#[test]
+fn headers_that_no_frame_could_carry_are_refused() {
+    let mut head = Head::new("200 OK").unwrap();
+    let value = "a".repeat(1000);
+    let added = (0..1000).map(|at| head.add(&format!("X-{at}"), &value)).find(Result::is_err);
+    assert_eq!(added, Some(Err(HeadError::TooLong)));
+    assert!(head.fields.len() <= MOST && head.fields.ends_with(b"a\r\n"));
+    let mut head = Head::of_status(200).unwrap();
+    assert_eq!(head.add_bytes(b"x", &vec![b'a'; MOST]), Err(HeadError::TooLong));
 }

@@ -12,7 +12,7 @@ use super::{
     lost, server,
 };
 use crate::{
-    Body, FieldBlock, Response, Scheme,
+    Body, FieldBlock, Head, Response, Scheme,
     error::Fault,
     proxy::{
         Errand, Protocol, Tunnel,
@@ -44,6 +44,7 @@ pub(in crate::proxy) async fn open(
     errand: &mut Errand<'_>,
     slot: Slot,
 ) -> Result<Response, Failure> {
+    check_version(&errand.head)?;
     let member = slot.member().clone();
     let within = member.owner().map_or(CONNECT_TIME, |set| set.settings().connect_time);
     let socket = dial(member.upstream(), within).await.map_err(|error| {
@@ -67,6 +68,17 @@ pub(in crate::proxy) async fn open(
         }
     };
     respond(errand, slot, socket, answer, hearing.buffer.freeze())
+}
+
+/// The worker speaks the one version that there is (RFC 6455 4.4).
+fn check_version(head: &Head) -> Result<(), Failure> {
+    let mut versions = head.get_all("sec-websocket-version");
+    if versions.next() == Some(b"13") && versions.next().is_none() {
+        return Ok(());
+    }
+    let mut fault = Fault::client(426, "this version of websockets is not spoken here");
+    fault.fields.push(("Sec-WebSocket-Version", "13".to_owned()));
+    Err(Failure::last(fault))
 }
 
 /// The frame that opens the connection.

@@ -43,7 +43,9 @@ impl Handshake {
             return None;
         }
         if protocol.eq_ignore_ascii_case(b"websocket") {
-            let key = head.get("sec-websocket-key").filter(|_| head.method() == "GET")?;
+            // With two it would be left to chance which one is answered.
+            let mut keys = head.get_all("sec-websocket-key").filter(|_| head.method() == "GET");
+            let key = keys.next().filter(|_| keys.next().is_none())?;
             let accept = Some(accept(key));
             return Some(Box::new(Self { protocol: protocol.to_vec(), accept }));
         }
@@ -140,6 +142,8 @@ mod tests {
         check("GET /", &websocket, &Upgrades::Never, false);
         check("POST /", &websocket, &Upgrades::Websocket, false);
         check("GET /", &websocket[..2], &Upgrades::Websocket, false);
+        let two = ["Connection: Upgrade", "Upgrade: websocket", KEY, KEY];
+        check("GET /", &two, &Upgrades::Websocket, false);
         check("GET /", &websocket[1..], &Upgrades::Websocket, false);
         check("GET /", &["Connection: upgrade", "Upgrade: websocket, custom", KEY], &others, false);
         check("GET /", &custom, &Upgrades::Websocket, false);

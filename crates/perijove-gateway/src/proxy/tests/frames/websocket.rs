@@ -38,6 +38,7 @@ fn handshake() -> Request {
         ("Connection", "Upgrade"),
         ("Upgrade", "websocket"),
         ("Sec-WebSocket-Key", KEY),
+        ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Protocol", "chat"),
     ];
     request("GET", "/ws?a", &fields, Body::Empty)
@@ -86,6 +87,7 @@ async fn a_websocket_is_opened_with_one_frame() {
     r-1
     host: example.com
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==
+    sec-websocket-version: 13
     sec-websocket-protocol: chat
     connection: upgrade
     upgrade: websocket
@@ -133,6 +135,19 @@ async fn an_application_that_fails_amid_a_handshake_is_a_fault() {
     let (answer, _worker) = tokio::join!(stage.ask(), worker);
     let fault = answer.unwrap_err();
     assert_eq!((fault.status, &*fault.what), (500, "the application raised an exception"));
+}
+
+#[tokio::test]
+async fn another_version_is_told_which_one_there_is() {
+    let (stage, _listener) = Stage::with_asgi_worker();
+    for version in [Some("12"), None] {
+        let mut fields =
+            vec![("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", KEY)];
+        fields.extend(version.map(|version| ("Sec-WebSocket-Version", version)));
+        let fault = stage.send(request("GET", "/ws", &fields, Body::Empty)).await.unwrap_err();
+        assert_eq!(fault.status, 426);
+        assert_eq!(fault.fields, [("Sec-WebSocket-Version", "13".to_owned())]);
+    }
 }
 
 #[tokio::test]
