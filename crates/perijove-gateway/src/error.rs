@@ -212,7 +212,7 @@ impl From<Denial> for Fault {
         let Denial { status, what, fields, retry_after } = denial;
         let fault =
             if status < 500 { Self::client(status, what) } else { Self::ours(status, what) };
-        Self { fields, retry_after, ..fault }
+        Self { retry_after, fields, ..fault }
     }
 }
 

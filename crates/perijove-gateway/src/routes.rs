@@ -161,7 +161,7 @@ impl Table {
     /// The same with other routes.
     fn with(&self, routes: BTreeMap<Key, Arc<Route>>) -> Self {
         let (known, fences) = (self.known.clone(), self.fences.clone());
-        let mut table = Self { known, fences, ..Self::default() };
+        let mut table = Self { fences, known, ..Self::default() };
         for (key, route) in &fences::fenced(&routes, &table.fences) {
             let tree = match &key.host {
                 Some(host) => table.hosts.entry(host),

@@ -33,7 +33,7 @@ impl SendFiles {
     ) -> Self {
         let open = |folder: &PathBuf| {
             let memory = memory.clone();
-            let settings = FileSettings { memory, compresses, ..FileSettings::plain() };
+            let settings = FileSettings { compresses, memory, ..FileSettings::plain() };
             (folder.clone(), Files::new("", folder.clone(), settings))
         };
         Self { folders: folders.iter().map(open).collect(), internal }
