@@ -176,6 +176,9 @@ async fn workers_say_what_they_are() {
         workers.iter().map(line).collect()
     };
     let title = |number| format!("perijove: worker {number} of Käse-und-Wurst");
+    // It is there a moment before it says so.
+    let has_said = || shown("cmdline").iter().all(|line| line.starts_with("perijove: "));
+    until("both have said it", has_said).await;
     assert_eq!(shown("cmdline"), [title(1), title(2)]);
     assert_eq!(shown("comm"), ["Käse-und-Wur 1", "Käse-und-Wur 2"]);
     assert!(workers.iter().all(|pid| read(pid, "environ").contains("SHOP=yes\0")));
