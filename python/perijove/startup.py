@@ -22,6 +22,7 @@ __all__ = [
     "add_greeting",
     "add_project",
     "add_script",
+    "add_share",
     "get_dotted_path",
     "get_import_statement",
     "include_classes",
@@ -106,6 +107,9 @@ def make_startup(
     `bootstrap_py` may name `{config_uri}` and `{cwd}`, or hold one `{}` for the file; other braces
     stay as they are. Between quotes, the file's name is escaped so that it cannot end them; with
     `!r` it becomes a whole literal.
+
+    The folder of the file, and `cwd`, become readable in the notebook: a shell in the application
+    has all that the application has.
     """
     add_greeting(notebook_context, "\nAvailable variables and functions:")
     if config_file is not None:
@@ -115,6 +119,8 @@ def make_startup(
         if not os.path.exists(path):
             raise FileNotFoundError(f"there is no configuration file `{path}`")
         add_script(notebook_context, _fill(bootstrap_py, path, cwd))
+        add_share(notebook_context, cwd or os.path.dirname(path))
+        add_share(notebook_context, path)
         add_greeting(notebook_context, bootstrap_greeting)
     for module, (purpose, manual) in MODULES.items():
         if importlib.util.find_spec(module) is not None:
@@ -132,12 +138,27 @@ def add_greeting(notebook_context: dict[str, Any], line: str) -> None:
     _append(notebook_context, "greeting", line)
 
 
+def add_share(notebook_context: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Let the notebook read a file, or a folder with all below it, of the site's.
+
+    A notebook in a sandbox sees its user's folder, its Python and the system's programs; of the site
+    it sees what its context names here, what `share` of perijove's configuration names, and nothing
+    else.
+    """
+    if not isinstance(notebook_context, dict):
+        raise TypeError(f"a context is a dict, not `{type(notebook_context).__name__}`")
+    absolute = os.path.abspath(os.fspath(path))
+    shared = notebook_context.setdefault("share", [])
+    if absolute not in shared:
+        shared.append(absolute)
+
+
 def include_sqlalchemy_models(notebook_context: dict[str, Any], Base: Any) -> None:
     """Import every model of a declarative `Base` into the shell, by its name.
 
     Works with SQLAlchemy 1.3 to 2: `declarative_base()`, `DeclarativeBase`, `registry`. Models that
     no import statement reaches (made inside a function, or by automap) are left out; of two with
-    the same name the later one, by module, is called `module_Name`.
+    the same name the later one, by module, is called `module_Name`. The packages they lie in become readable in the notebook.
     """
     include_classes(notebook_context, _models(Base))
 
@@ -159,6 +180,8 @@ def include_classes(notebook_context: dict[str, Any], classes: Iterable[type]) -
             statement += f" as {name}"
         add_script(notebook_context, statement)
         add_greeting(notebook_context, f"* **{name}** - {get_dotted_path(model)}")
+        for place in _places_of_code(model):
+            add_share(notebook_context, place)
 
 
 def add_project(notebook_context: dict[str, Any], folder: str) -> None:
@@ -254,6 +277,13 @@ def _shared(marker: Any) -> list[type]:
     if not isinstance(references, (set, frozenset)):
         return []  # a module's marker holds a dict of more markers
     return [model for model in (reference() for reference in references) if model is not None]
+
+
+def _places_of_code(model: type) -> list[str]:
+    """Where the package, or the module, lies that a model is imported from."""
+    top = sys.modules.get(model.__module__.partition(".")[0])
+    file = getattr(top, "__file__", None)
+    return [*getattr(top, "__path__", [])] or ([file] if file else [])
 
 
 def _is_importable(model: type) -> bool:

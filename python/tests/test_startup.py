@@ -201,3 +201,18 @@ def run(script: str) -> dict[str, Any]:
     seen = __import__("ast").literal_eval(done.stdout)
     assert isinstance(seen, dict)
     return seen
+
+
+def test_what_a_shell_needs_of_the_site_is_shared(tmp_path: Path) -> None:
+    config = tmp_path / "site" / "production.ini"
+    config.parent.mkdir()
+    config.write_text("[app:main]\n")
+    context: dict[str, Any] = {}
+    startup.make_startup(context, None)
+    assert "share" not in context
+    startup.make_startup(context, str(config))
+    startup.add_share(context, config.parent)
+    assert context["share"] == [str(config.parent), str(config)]
+    elsewhere: dict[str, Any] = {}
+    startup.make_startup(elsewhere, str(config), cwd=str(tmp_path))
+    assert elsewhere["share"] == [str(tmp_path), str(config)]

@@ -14,6 +14,7 @@ use crate::{
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
+    spawn::SpawnError,
     user::User,
 };
 
@@ -166,6 +167,7 @@ impl From<LaunchError> for Problem {
             E::TooMany { .. } => (503, "stop one, or raise `notebook.max-notebooks`"),
             E::TooManyOfOne { .. } => (503, "stop one, or raise `notebook.max-per-user`"),
             E::Store(_) => (503, "free some room; what runs goes on"),
+            E::Folder(SpawnError::Isolation(unable)) => (422, unable.hint()),
             E::Folder(_) => (503, "see that the folder of notebooks can be written"),
             E::NoRandomness | E::Closing => (503, "try again"),
         };

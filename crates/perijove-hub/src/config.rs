@@ -8,10 +8,17 @@ use std::{
 
 use serde::{Deserialize, de::IgnoredAny};
 
-pub use self::duration::Lapse;
+pub use self::{
+    duration::Lapse,
+    isolation::{Allowance, Isolation},
+};
 
 mod check;
 mod duration;
+pub(crate) mod isolation;
+
+use check::Mistakes;
+use isolation::Size;
 
 /// The table `[notebook]` as it was written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -42,6 +49,21 @@ pub struct Config {
     pub allow_origin: Vec<String>,
     /// All that a notebook inherits, beside what it needs to run.
     pub environment: BTreeMap<String, String>,
+    /// What keeps notebooks from files and processes that are not theirs: `landlock`, `bubblewrap`,
+    /// `none`, or `auto`: the first of these that works here.
+    pub sandbox: Option<Sandboxing>,
+    /// Files and folders of the site that every notebook may read.
+    pub share: Vec<PathBuf>,
+    /// Whether notebooks may use the network; `false` needs bubblewrap.
+    pub network: Option<bool>,
+    pub limits: NotebookLimits,
+    /// The Unix account that a notebook runs as, when perijove runs as root: `"{user}"`, with more
+    /// around it (`"nb-{user}"`), or one account for all. It gets the user's folder.
+    pub run_as: Option<String>,
+    /// Accounts of users whose names are none: `{ "ada@example.com" = "ada" }`.
+    pub accounts: BTreeMap<String, String>,
+    /// Whether accounts of `run-as` that are not there are made.
+    pub create_accounts: bool,
     /// Whether notebooks may be used by plain HTTP from beyond this machine, or under a name that
     /// is not this machine's own (`localhost`, `127.0.0.1`).
     pub insecure: bool,
@@ -52,11 +74,33 @@ pub struct Config {
     // Known names whose time has not come: they are refused by name instead of being ignored.
     pub domain: Option<IgnoredAny>,
     pub idle_timeout: Option<IgnoredAny>,
-    pub share: Option<IgnoredAny>,
     pub allow_from: Option<IgnoredAny>,
-    pub limits: Option<IgnoredAny>,
-    pub sandbox: Option<IgnoredAny>,
-    pub run_as: Option<IgnoredAny>,
+}
+
+/// What one notebook may use, with all that it starts. What a control group cannot keep here, limits
+/// of single processes do as far as they go; `perijove check --explain` says which is in force.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct NotebookLimits {
+    /// Memory. Whatever takes more is ended, kernels before the server.
+    pub memory: Option<Size>,
+    /// Processors: `0.5` is half of one.
+    pub cpu: Option<f64>,
+    /// Processes and threads.
+    pub processes: Option<u64>,
+    /// Open files of each process.
+    pub files: Option<u64>,
+}
+
+/// What keeps notebooks from files and processes that are not theirs.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sandboxing {
+    #[default]
+    Auto,
+    Landlock,
+    Bubblewrap,
+    None,
 }
 
 /// What the settings of notebooks are resolved against.
@@ -96,6 +140,7 @@ pub struct Plan {
     /// As browsers write them: scheme, host in lower case, port unless it is the scheme's own.
     pub allow_origin: Vec<String>,
     pub environment: BTreeMap<String, String>,
+    pub isolation: Isolation,
     pub insecure: bool,
     pub warm: bool,
 }

@@ -25,6 +25,9 @@ pub(crate) struct Context {
     pub(crate) extra_template_paths: Vec<PathBuf>,
     #[serde(default)]
     pub(crate) environment: BTreeMap<String, String>,
+    /// Files and folders that it may read beside its own.
+    #[serde(default)]
+    pub(crate) share: Vec<PathBuf>,
     /// Whatever else the caller has put there.
     #[serde(flatten)]
     pub(crate) rest: Map<String, Value>,
@@ -106,7 +109,7 @@ fn parse_json(body: &[u8]) -> Result<Value, ContextError> {
 fn is_left_out(key: &str, value: &Value) -> bool {
     match key {
         "startup" | "greeting" => value.as_str() == Some(""),
-        "extra_template_paths" => value.as_array().is_some_and(Vec::is_empty),
+        "extra_template_paths" | "share" => value.as_array().is_some_and(Vec::is_empty),
         "environment" => value.as_object().is_some_and(Map::is_empty),
         _ => false,
     }
@@ -123,6 +126,11 @@ fn check_kinds(content: &Map<String, Value>) -> Result<(), ContextError> {
     let paths = content.get("extra_template_paths").map(Value::as_array);
     if paths.is_some_and(|p| !p.is_some_and(|p| p.iter().all(Value::is_string))) {
         return Err(ContextError::Wrong { key: "extra_template_paths", what: "a list of folders" });
+    }
+    let is_place = |path: &Value| path.as_str().is_some_and(|path| path.starts_with('/'));
+    let share = content.get("share").map(Value::as_array);
+    if share.is_some_and(|s| !s.is_some_and(|s| s.iter().all(is_place))) {
+        return Err(ContextError::Wrong { key: "share", what: "a list of absolute paths" });
     }
     let is_variable = |(name, value): (&String, &Value)| {
         let is_name = !name.is_empty() && !name.contains(['=', '\0']);

@@ -10,6 +10,7 @@ mod context;
 mod core;
 mod guard;
 mod hub;
+mod isolation;
 mod launch;
 mod notebook;
 mod origin;
@@ -24,7 +25,10 @@ mod spawn;
 mod store;
 mod user;
 
-pub use config::{Config, Lapse, Mistake, Plan, Setting, Surroundings};
+pub use config::{
+    Allowance, Config, Isolation, Lapse, Mistake, Plan, Sandboxing, Setting, Surroundings,
+};
 pub use hub::{Hub, OpenError, ReconfigureError, StateLock};
+pub use isolation::{Keeper, weaknesses};
 pub use notebook::{Name, Notebook, WrongName};
 pub use user::{NameError, User};

@@ -44,6 +44,13 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
+    /// What the site says that its notebook reads: the site decides that, as it decides what runs
+    /// in it.
+    pub(crate) fn shared(&self) -> Vec<PathBuf> {
+        let context = &self.context;
+        context.share.iter().chain(&context.extra_template_paths).cloned().collect()
+    }
+
     /// The file of the first notebook, which is made unless it is there.
     pub(crate) fn file(&self, name: &Name) -> String {
         self.context.notebook_file(name, &self.hash)

@@ -11,13 +11,15 @@ use crate::{
     record::{Ended, Launch, Token},
 };
 
+mod bounds;
 mod folder;
+mod home;
 mod local;
 mod ours;
 mod probe;
 mod warm;
 
-pub(crate) use folder::{ensure_notebook, prepare, replace, startup_path};
+pub(crate) use folder::{ensure_notebook, prepare, replace, startup_path, temporary_path};
 pub(crate) use local::Local;
 pub(crate) use probe::{ProbeError, probe};
 use warm::Warm;
@@ -122,6 +124,8 @@ impl Place {
 pub(crate) enum SpawnError {
     #[error("{what} {path}")]
     File { what: &'static str, path: String, source: std::io::Error },
+    #[error(transparent)]
+    Isolation(#[from] crate::isolation::Unable),
     #[error("could not start the notebook's guardian")]
     Guardian(#[source] perijove_process::guardian::StartError),
     #[error("another start of the notebook has not come to an end")]

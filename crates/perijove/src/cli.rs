@@ -185,6 +185,12 @@ fn print(text: &str) -> Result<ExitCode, Failure> {
     }
 }
 
+/// Says on standard error what works and is still not good.
+fn warn(what: &str) {
+    // Nobody may be listening.
+    writeln!(io::stderr().lock(), "warning: {what}").ok();
+}
+
 fn ignore_broken_pipe(error: io::Error) -> Result<ExitCode, Failure> {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

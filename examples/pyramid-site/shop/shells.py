@@ -95,6 +95,8 @@ def _context(request: Any) -> dict[str, Any]:
     startup.include_sqlalchemy_models(context, Base)
     database = request.registry.settings["shop.database"]
     startup.add_script(context, OPEN_DATABASE.format(database=database))
+    # Notebooks see of the site what is shared with them: the models' package, and this.
+    startup.add_share(context, database)
     startup.add_greeting(context, "* **session** - a session on the shop's database, for reading")
     return context
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings};
+use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, isolation};
 use crate::origin::Origin;
 
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::ZERO;
@@ -39,7 +39,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
     let allow_origin = check_origins(&config.allow_origin, &mut mistakes);
     check_arguments(&config.arguments, &mut mistakes);
     check_environment(&config, &mut mistakes);
-    let python = config.python.map(|python| absolute(&around.base, &python));
+    let python = config.python.as_ref().map(|python| absolute(&around.base, python));
     let python = python.or_else(|| around.python.clone());
     if python.is_none() {
         mistakes.add("python", "is needed: the site has no Python of its own", None);
@@ -51,10 +51,12 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
     if config.start_timeout == Some(Lapse(Duration::ZERO)) {
         mistakes.add("start-timeout", "must be more than nothing", None);
     }
-    let folder = match config.folder {
-        Some(folder) => Setting::Written(absolute(&around.base, &folder)),
+    let folder = match &config.folder {
+        Some(folder) => Setting::Written(absolute(&around.base, folder)),
         None => Setting::Default(around.state_folder.join("folders")),
     };
+    let (Setting::Written(folders) | Setting::Default(folders)) = &folder;
+    let isolation = isolation::check(&config, around, folders, &mut mistakes);
     let kill_timeout = match config.kill_timeout {
         Some(Lapse(time)) => Setting::Written(time),
         None => Setting::Default(DEFAULT_KILL_TIMEOUT),
@@ -77,16 +79,17 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         arguments: config.arguments,
         allow_origin,
         environment: config.environment,
+        isolation,
         insecure: config.insecure,
         warm: config.warm.unwrap_or(cfg!(target_os = "linux")),
     })
 }
 
 #[derive(Default)]
-struct Mistakes(Vec<Mistake>);
+pub(super) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    fn add(&mut self, key: &str, problem: impl Into<String>, hint: Option<&str>) {
+    pub(super) fn add(&mut self, key: &str, problem: impl Into<String>, hint: Option<&str>) {
         self.0.push(Mistake {
             key: format!("notebook.{key}"),
             problem: problem.into(),
@@ -103,11 +106,7 @@ fn refuse_what_comes_later(config: &Config, mistakes: &mut Mistakes) {
     let later = [
         ("domain", config.domain.is_some()),
         ("idle-timeout", config.idle_timeout.is_some()),
-        ("share", config.share.is_some()),
         ("allow-from", config.allow_from.is_some()),
-        ("limits", config.limits.is_some()),
-        ("sandbox", config.sandbox.is_some()),
-        ("run-as", config.run_as.is_some()),
     ];
     for (key, _) in later.into_iter().filter(|(_, is_set)| *is_set) {
         mistakes.add(key, "is not supported yet", Some("leave it out"));
@@ -199,7 +198,7 @@ fn check_environment(config: &Config, mistakes: &mut Mistakes) {
 
 /// The path from the folder of the configuration; links are left as they are, since a virtual
 /// environment is known by the link that its Python is.
-fn absolute(base: &Path, path: &Path) -> PathBuf {
+pub(super) fn absolute(base: &Path, path: &Path) -> PathBuf {
     let mut whole = PathBuf::new();
     for part in base.join(path).components() {
         if part != Component::CurDir {

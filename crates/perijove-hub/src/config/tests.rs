@@ -52,12 +52,12 @@ fn paths_begin_at_the_file_and_spans_have_units() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     check_mistakes(
-        r#"{"domain": "https://nb.example.com", "limits": {"memory": "2G"}, "path": "notebook",
+        r#"{"domain": "https://nb.example.com", "allow-from": [], "path": "notebook",
             "authority": "login", "site-paths": ["a/b"], "allow-origin": ["*", "nonsense"],
             "arguments": ["--ServerApp.base_url=/x", "--debug"], "max-notebooks": 0}"#,
         &[
             "notebook.domain is not supported yet",
-            "notebook.limits is not supported yet",
+            "notebook.allow-from is not supported yet",
             "notebook.path must begin with a slash",
             "notebook.authority can only be \"site\": the others are not supported yet",
             "notebook.site-paths \"a/b\" must be one word, such as \"shutdown\"",
@@ -102,4 +102,44 @@ fn spans_of_time() {
     check_span("-1s", None);
     check_span("99999999999999999999d", None);
     check_span("9999999d", None);
+}
+
+#[test]
+fn what_cannot_keep_notebooks_apart_is_told() {
+    check_mistakes(
+        r#"{"share": ["/state/notebooks", "ok", "/run/p"], "network": false, "sandbox": "none",
+            "accounts": {"ada": "ada"}, "create-accounts": true,
+            "limits": {"memory": "1M", "cpu": 0, "processes": 1, "files": 3}}"#,
+        &[
+            "notebook.share /state/notebooks lies in /state, which is nobody's",
+            "notebook.share /run/p lies in /run/p, which is nobody's",
+            "notebook.network can only be kept from notebooks by bubblewrap",
+            "notebook.accounts means nothing without `run-as`",
+            "notebook.create-accounts means nothing without `run-as`",
+            "notebook.limits.memory must be at least 64M: Jupyter itself needs as much",
+            "notebook.limits.cpu must be a number of processors, 0.01 or more",
+            "notebook.limits.processes must be at least 16",
+            "notebook.limits.files must be at least 256",
+        ],
+    );
+    let mut accounts = vec![
+        "notebook.run-as \"Nb {user}\" makes no name of an account",
+        "notebook.accounts \"A B\" is no name of an account",
+    ];
+    if !rustix::process::geteuid().is_root() {
+        accounts.insert(0, "notebook.run-as needs root: nobody else can become another account");
+    }
+    check_mistakes(r#"{"run-as": "Nb {user}", "accounts": {"ada": "A B"}}"#, &accounts);
+}
+
+#[test]
+fn limits_have_units() {
+    let plan = plan(
+        r#"{"limits": {"memory": "2G", "cpu": 0.5, "processes": 256, "files": 1024},
+            "share": ["data"], "sandbox": "none"}"#,
+    );
+    let limits = plan.isolation.limits;
+    assert_eq!((limits.memory, limits.cpu), (Some(2 << 30), Some(500)));
+    assert_eq!((limits.processes, limits.files), (Some(256), Some(1024)));
+    assert_eq!(plan.isolation.share, [PathBuf::from("/site/data")]);
 }

@@ -180,9 +180,9 @@ impl Task {
 
     async fn prepare(&self, launch: &Launch) -> Result<(), LaunchError> {
         let (place, launch) = (self.place.clone(), launch.clone());
-        let name = self.notebook.name.clone();
-        let prepared =
-            self.core.tasks.spawn_blocking(move || prepare(&place, &launch, &name)).await;
+        let (plan, notebook) = (self.core.plan.load_full(), self.notebook.clone());
+        let prepare = move || prepare(&plan, &place, &launch, &notebook);
+        let prepared = self.core.tasks.spawn_blocking(prepare).await;
         prepared.map_err(|_| LaunchError::Closing)?.map_err(LaunchError::from)
     }
 

@@ -9,48 +9,89 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Place, SpawnError, ours};
-use crate::{notebook::Name, record::Launch};
+use super::{Place, SpawnError, home::Home};
+use crate::{
+    config::Plan,
+    isolation::tenant,
+    notebook::{Name, Notebook},
+    record::Launch,
+};
+
+/// What is ours in a user's folder.
+const OURS: &str = ".perijove";
+const STARTUP: &str = "startup.py";
 
 /// Where the script of a launch lies, which every Python kernel runs when it starts.
 pub(crate) fn startup_path(folder: &Path, name: &Name) -> PathBuf {
-    let ours = folder.join(".perijove");
+    let ours = folder.join(OURS);
     // The notebooks of one user share their folder, and each has a script of its own.
     let ours = if name.is_first() { ours } else { ours.join(name.as_str()) };
-    ours.join("startup.py")
+    ours.join(STARTUP)
+}
+
+/// What stands for `/tmp` in a notebook: nobody else's.
+pub(crate) fn temporary_path(folder: &Path) -> PathBuf {
+    folder.join(OURS).join("tmp")
 }
 
 /// Makes the user's folder and ours, and writes what a launch brings. It blocks.
-pub(crate) fn prepare(place: &Place, launch: &Launch, name: &Name) -> Result<(), SpawnError> {
+pub(crate) fn prepare(
+    plan: &Plan,
+    place: &Place,
+    launch: &Launch,
+    notebook: &Notebook,
+) -> Result<(), SpawnError> {
     make_folder(&place.state)?;
-    let startup = startup_path(&launch.folder, name);
-    for folder in [&launch.folder, startup.parent().unwrap_or(&launch.folder)] {
-        make_folder(folder)?;
-        ours::check(folder).map_err(|source| told("could not use the folder", folder, source))?;
-    }
-    if let Err(source) = replace(&startup, launch.context.startup.as_bytes()) {
-        return Err(told("could not write", &startup, source));
-    }
-    ensure_notebook(launch, name)
+    let home = enter(plan, launch, notebook)?;
+    let told = |what| told(what, &launch.folder);
+    let ours = home.below(OURS).map_err(told("could not use what is ours in the folder"))?;
+    ours.below("tmp").map_err(told("could not make room for temporary files in the folder"))?;
+    let name = &notebook.name;
+    let written = if name.is_first() {
+        ours.write(STARTUP, launch.context.startup.as_bytes())
+    } else {
+        let of_name = ours.below(name.as_str());
+        of_name.and_then(|ours| ours.write(STARTUP, launch.context.startup.as_bytes()))
+    };
+    written.map_err(told("could not write the startup script in the folder"))?;
+    ensure_in(&home, launch, name)
 }
 
-/// Makes the first notebook unless it is there: what a user has done with it is theirs. It is
-/// written whole under another name and then linked, which never replaces a file.
-pub(crate) fn ensure_notebook(launch: &Launch, name: &Name) -> Result<(), SpawnError> {
-    let file = launch.file(name);
-    let path = launch.folder.join(launch.file(&Name::first()));
-    if path.symlink_metadata().is_ok() {
+/// Makes the first notebook unless it is there.
+pub(crate) fn ensure_notebook(
+    plan: &Plan,
+    launch: &Launch,
+    notebook: &Notebook,
+) -> Result<(), SpawnError> {
+    ensure_in(&enter(plan, launch, notebook)?, launch, &notebook.name)
+}
+
+fn enter(plan: &Plan, launch: &Launch, notebook: &Notebook) -> Result<Home, SpawnError> {
+    let tenant = tenant(&plan.isolation, &notebook.user, &launch.folder)?;
+    let account = tenant.as_ref().map(|tenant| &tenant.account);
+    let above = launch.folder.parent().unwrap_or(&launch.folder);
+    Home::enter(&launch.folder, account, &[&plan.state_folder, above])
+        .map_err(told("could not use the folder", &launch.folder))
+}
+
+/// What a user has done with the first notebook is theirs: it is written whole under another name
+/// and then linked, which never replaces a file.
+fn ensure_in(home: &Home, launch: &Launch, name: &Name) -> Result<(), SpawnError> {
+    let file = launch.file(&Name::first());
+    if home.has(&file) {
         return Ok(());
     }
     let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
-    let ours = launch.folder.join(".perijove");
-    make_folder(&ours)?;
-    let draft = ours.join(file);
-    let made = replace(&draft, text.as_bytes()).and_then(|()| fs::hard_link(&draft, &path));
-    fs::remove_file(&draft).ok();
+    let draft = launch.file(name);
+    let made = home.below(OURS).and_then(|ours| {
+        let made =
+            ours.write(&draft, text.as_bytes()).and_then(|()| home.link(&ours, &draft, &file));
+        ours.remove(&draft);
+        made
+    });
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(told("could not write", &path, error))
+            Err(told("could not write", &launch.folder.join(&file))(error))
         }
         _ => Ok(()),
     }
@@ -83,7 +124,7 @@ fn markdown(id: &str, text: &str) -> Value {
 
 fn make_folder(folder: &Path) -> Result<(), SpawnError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
-    made.map_err(|source| told("could not make the folder", folder, source))
+    made.map_err(told("could not make the folder", folder))
 }
 
 /// Replaces a file as a whole; a link that stands in its place is replaced, not followed.
@@ -108,8 +149,9 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn told(what: &'static str, path: &Path, source: io::Error) -> SpawnError {
-    SpawnError::File { what, path: path.display().to_string(), source }
+fn told(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpawnError {
+    let path = path.display().to_string();
+    move |source| SpawnError::File { what, path, source }
 }
 
 #[cfg(test)]
@@ -117,7 +159,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
-    use crate::{config::Plan, context::LaunchRequest, notebook::Notebook, user::User};
+    use crate::{context::LaunchRequest, user::User};
 
     fn launch(folder: &Path, body: &str) -> Launch {
         let request = LaunchRequest::parse(body.as_bytes()).unwrap();
@@ -130,7 +172,7 @@ mod tests {
         }
     }
 
-    fn place(folder: &Path) -> Place {
+    fn prepare_in(folder: &Path, launch: &Launch) -> Result<(), SpawnError> {
         let around = crate::Surroundings {
             base: folder.into(),
             state_folder: folder.join("state"),
@@ -140,7 +182,8 @@ mod tests {
             guardian: "/bin/true".into(),
         };
         let plan: Plan = crate::Config::default().resolve(&around).unwrap();
-        Place::new(&plan, &Notebook::first(User::new("ada").unwrap()))
+        let notebook = Notebook::first(User::new("ada").unwrap());
+        prepare(&plan, &Place::new(&plan, &notebook), launch, &notebook)
     }
 
     #[test]
@@ -148,7 +191,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let launch =
             launch(folder.path(), r##"{"startup": "a = 1", "greeting": "# Hi\n\nthere"}"##);
-        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        prepare_in(folder.path(), &launch).unwrap();
         let startup = startup_path(&launch.folder, &Name::first());
         assert_eq!(fs::read_to_string(&startup).unwrap(), "a = 1");
         for (path, mode) in [(&startup, 0o600), (&launch.folder, 0o700)] {
@@ -165,9 +208,9 @@ mod tests {
     fn what_the_user_has_done_stays() {
         let folder = tempfile::tempdir().unwrap();
         let launch = launch(folder.path(), "{}");
-        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        prepare_in(folder.path(), &launch).unwrap();
         fs::write(launch.folder.join(launch.file(&Name::first())), "mine").unwrap();
-        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        prepare_in(folder.path(), &launch).unwrap();
         assert_eq!(
             fs::read_to_string(launch.folder.join(launch.file(&Name::first()))).unwrap(),
             "mine"
@@ -185,7 +228,7 @@ mod tests {
         for link in [startup.clone(), with_ending(&startup, ".new")] {
             std::os::unix::fs::symlink(&victim, link).unwrap();
         }
-        prepare(&place(folder.path()), &launch, &Name::first()).unwrap();
+        prepare_in(folder.path(), &launch).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         assert_eq!(fs::read_to_string(&startup).unwrap(), "evil");
     }

@@ -15,13 +15,17 @@ use std::{
     time::Duration,
 };
 
-use perijove_process::{Confinement, How, guardian};
+use perijove_process::{How, guardian};
 use serde_json::json;
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::{Handle, Pending, Place, SpawnError, Spawner, Start, Status, Warm, startup_path};
-use crate::{config::Plan, launch::said, record::Ended};
+use super::{
+    Handle, Pending, Place, SpawnError, Spawner, Start, Status, Warm,
+    bounds::{Bounds, Kept},
+    startup_path,
+};
+use crate::{config::Plan, isolation::why_cold, launch::said, record::Ended};
 
 /// The descriptor at which a server finds its socket.
 const SOCKET: i32 = 3;
@@ -50,18 +54,20 @@ impl Spawner for Local {
                 Err(handle) => return Ok(handle),
             };
             let place = start.place.clone();
+            let kept = Kept::of(&start);
             // With the claim, which must not be free before this has ended.
             let begin = move || {
                 mark_start(&place.log);
-                listen(&place).map(|socket| (socket, claim))
+                let bounds = kept.bounds()?;
+                listen(&place).map(|socket| (socket, claim, bounds))
             };
             let begun = spawn_blocking(begin).await.map_err(|_| SpawnError::Stopping)?;
-            let (socket, claim) = begun?;
+            let (socket, claim, bounds) = begun?;
             let program = guardian::Program {
                 path: start.plan.guardian.clone(),
                 arguments: vec!["guardian".into()],
             };
-            let spec = spec(&start);
+            let spec = spec(&start, bounds);
             match self.fork(&start, &program, &spec, (&socket, &claim)).await {
                 Ok(handle) => return wrap(&handle, true),
                 Err(Cold::Because(reason)) => {
@@ -154,6 +160,9 @@ impl Local {
         if !start.plan.warm {
             return Err(Cold::Off);
         }
+        if let Some(reason) = why_cold(start.plan) {
+            return Err(Cold::Because(reason));
+        }
         let ready = self.warm.zygote(start.plan, spec).await.map_err(Cold::Because)?;
         let because = |error: std::io::Error| Cold::Because(error.to_string());
         let socket = socket.try_clone().map_err(because)?;
@@ -240,7 +249,7 @@ fn listen(place: &Place) -> Result<OwnedFd, SpawnError> {
     Ok(listener.into())
 }
 
-fn spec(start: &Start<'_>) -> guardian::Spec {
+fn spec(start: &Start<'_>, bounds: Bounds) -> guardian::Spec {
     let Start { plan, notebook, place, launch, token } = *start;
     let input = json!({
         "socket": SOCKET,
@@ -252,12 +261,14 @@ fn spec(start: &Start<'_>) -> guardian::Spec {
         "extra_template_paths": launch.context.extra_template_paths,
         "allow_origin": plan.allow_origin,
     });
+    let mut environment = environment(start);
+    environment.extend(bounds.environment);
     guardian::Spec {
-        program: plan.python.clone(),
-        arguments: vec![plan.launcher().display().to_string()],
-        environment: environment(start),
+        program: bounds.program,
+        arguments: bounds.arguments,
+        environment,
         folder: launch.folder.clone(),
-        confinement: Confinement::default(),
+        confinement: bounds.confinement,
         input: input.to_string(),
         kill_after: (launch.kill_timeout > 0).then(|| Duration::from_secs(launch.kill_timeout)),
         stop_grace: GRACE,

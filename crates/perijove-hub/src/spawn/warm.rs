@@ -32,7 +32,7 @@ use tokio_util::task::TaskTracker;
 
 use self::{facts::Facts, stamps::Stamps};
 use super::local::search_path;
-use crate::{config::Plan, launch::said};
+use crate::{config::Plan, isolation::why_cold, launch::said};
 
 mod facts;
 mod stamps;
@@ -98,7 +98,7 @@ impl Warm {
     /// To be called within the runtime from whose thread children are forked.
     pub(crate) fn prepare(&self, plan: &Plan) {
         let mut kept = self.kept();
-        if !plan.warm {
+        if !plan.warm || why_cold(plan).is_some() {
             kept.take();
             return;
         }

@@ -121,7 +121,7 @@ async fn the_description_is_true() {
         ("DELETE", "ada", Value::Null),
         ("DELETE", "%00", Value::Null),
         ("POST", "%00", json!({})),
-        ("POST", "ada/second", json!({})),
+        ("POST", "ada/Second", json!({})),
         ("POST", "ada", json!({})),
         ("POST", "bob", json!({})),
     ] {

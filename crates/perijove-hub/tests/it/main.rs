@@ -14,6 +14,7 @@ mod authority;
 mod client;
 mod disk;
 mod interrupted;
+mod isolation;
 mod jupyter;
 mod kernel;
 mod life;

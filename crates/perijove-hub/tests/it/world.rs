@@ -139,7 +139,10 @@ impl World {
     pub(crate) async fn launch(&self, user: &str, body: Value) -> Value {
         let answer = self.control("POST", &format!("/notebooks/{user}"), body).await;
         assert!(matches!(answer.status, 200 | 202), "{answer:?}");
-        self.until(user, "ready").await
+        let is_decided = |entry: &Value| entry["state"] == "ready" || entry["state"] == "failed";
+        let entry = self.until_so(user, is_decided).await;
+        assert_eq!(entry["state"], "ready", "{entry}");
+        entry
     }
 
     /// Waits until the notebook has come to that state.
@@ -168,6 +171,22 @@ impl World {
 
     pub(crate) async fn fetch(&self, method: &str, path: &str, fields: &[(&str, &str)]) -> Answer {
         client::fetch(&self.address, method, path, fields, "").await
+    }
+
+    /// Runs Python in a notebook, as its user; what it leaves in `result`.
+    pub(crate) async fn run(&self, user: &str, code: &str) -> Value {
+        let cookie = format!("session={user}");
+        let origin = format!("http://{}", self.address);
+        let fields = [("Cookie", cookie.as_str()), ("Origin", &origin)];
+        let path = format!("/notebook/{user}/run");
+        let answer = client::fetch(&self.address, "POST", &path, &fields, code).await;
+        let said = answer.json();
+        assert!(said["error"].is_null(), "{said} of {code}");
+        said["result"].clone()
+    }
+
+    pub(crate) fn process(&self) -> u32 {
+        self.hub.as_ref().unwrap().id()
     }
 
     pub(crate) async fn websocket(&self, user: &str, path: &str) -> Result<Socket, u16> {

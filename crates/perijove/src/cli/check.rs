@@ -22,6 +22,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let (environment, folder) = super::surroundings()?;
     let plan = Plan::load(&arguments.config.flags(), &environment, &folder)?;
+    // What is right may still be weak.
+    for weakness in plan.notebook.iter().flat_map(perijove_hub::weaknesses) {
+        super::warn(&weakness);
+    }
     if arguments.explain {
         return super::print(&plan.explain());
     }

@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use perijove_hub::Setting;
+use perijove_hub::{Allowance, Sandboxing, Setting};
 
 use super::{
-    Period, Plan,
+    Period, Plan, Size,
     plan::{ListenAt, RouteTarget, SiteTarget},
 };
 
@@ -162,8 +162,43 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
         }
     }
     writeln!(text, "  starts       {}", if notebook.warm { "warm" } else { "cold" })?;
+    write_isolation(text, &notebook.isolation)?;
     if notebook.insecure {
         writeln!(text, "  plain HTTP   beyond this machine too")?;
+    }
+    Ok(())
+}
+
+/// What was written about keeping notebooks apart; what comes of it here is the machine's.
+fn write_isolation(text: &mut String, isolation: &perijove_hub::Isolation) -> fmt::Result {
+    let sandbox = match isolation.sandbox {
+        Sandboxing::Auto => "landlock, else bubblewrap, as this machine has them",
+        Sandboxing::Landlock => "landlock",
+        Sandboxing::Bubblewrap => "bubblewrap",
+        Sandboxing::None => "nothing but accounts",
+    };
+    writeln!(text, "  kept by      {sandbox}")?;
+    if let Some(account) = &isolation.run_as {
+        writeln!(text, "  run as       {account}")?;
+    }
+    for path in &isolation.share {
+        writeln!(text, "  may read     {}", path.display())?;
+    }
+    if !isolation.network {
+        writeln!(text, "  network      none")?;
+    }
+    let Allowance { memory, cpu, processes, files } = isolation.limits;
+    if let Some(memory) = memory {
+        writeln!(text, "  memory       at most {} each", Size(memory))?;
+    }
+    if let Some(cpu) = cpu {
+        writeln!(text, "  processors   at most {}.{:03} each", cpu / 1000, cpu % 1000)?;
+    }
+    if let Some(processes) = processes {
+        writeln!(text, "  processes    at most {processes} each")?;
+    }
+    if let Some(files) = files {
+        writeln!(text, "  open files   at most {files} in each process")?;
     }
     Ok(())
 }

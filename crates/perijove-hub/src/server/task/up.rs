@@ -158,8 +158,9 @@ impl Task {
         if let Some(record) = &mut self.record {
             record.launch.opens.clone_from(&launch.opens);
         }
-        let name = self.notebook.name.clone();
-        let made = self.core.tasks.spawn_blocking(move || ensure_notebook(&launch, &name)).await;
+        let (plan, notebook) = (self.core.plan.load_full(), self.notebook.clone());
+        let ensure = move || ensure_notebook(&plan, &launch, &notebook);
+        let made = self.core.tasks.spawn_blocking(ensure).await;
         if let Ok(Err(error)) = made {
             tracing::warn!(notebook = %self.notebook, error = said(&error), "no first notebook");
         }

@@ -19,6 +19,7 @@ if behaviour == "missing":
 if behaviour == "dies":
     raise RuntimeError("a fault in the configuration")
 count = 0
+cell = {"base": base}
 
 
 def handle(connection):
@@ -50,6 +51,13 @@ def handle(connection):
             extra = b"Set-Cookie: own=1; Path=/\r\nSet-Cookie: session=stolen; Path=/\r\n"
         elif path == "cached":
             extra = b"Cache-Control: public, max-age=31536000\r\n"
+        elif path == "run":
+            # What a user's cell does: any Python, which says what came of it in `result`.
+            try:
+                exec(body.decode(), cell)
+                answer = json.dumps({"result": cell.get("result")}).encode()
+            except BaseException as error:
+                answer = json.dumps({"error": repr(error)}).encode()
         elif path == "exit":
             os.kill(os.getpid(), signal.SIGKILL)
         elif path is not None and path.startswith("request"):
