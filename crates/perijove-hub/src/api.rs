@@ -47,6 +47,7 @@ impl Api {
             Some(rest) if rest.starts_with('/') => {
                 self.one(head.method(), rest.get(1..).unwrap_or_default(), &request.body).await
             }
+            None if path == "/starts" => self.starts(head.method()),
             _ => Err(problem(404, "there is nothing at this address", "")),
         };
         answered.unwrap_or_else(|problem| {
@@ -63,6 +64,14 @@ impl Api {
         let running = all.iter().filter(|(_, view)| view.phase != Phase::Absent);
         let entries: Vec<Value> = running.map(|(notebook, view)| entry(notebook, view)).collect();
         Ok(answer(200, &Value::from(entries)))
+    }
+
+    /// How starts are prepared.
+    fn starts(&self, method: &str) -> Result<Response, Problem> {
+        if method != "GET" {
+            return Err(wrong_method());
+        }
+        Ok(answer(200, &self.core.spawner.status()))
     }
 
     async fn one(&self, method: &str, path: &str, body: &[u8]) -> Result<Response, Problem> {
@@ -125,6 +134,7 @@ fn entry(notebook: &Notebook, view: &View) -> Value {
         "url": view.url,
         "started": view.started,
         "pid": view.process,
+        "warm": view.is_warm,
         "folder": view.folder,
         "kill_at": view.kill_at,
         "context_hash": view.hash,

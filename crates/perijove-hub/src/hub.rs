@@ -176,11 +176,6 @@ impl Hub {
         tokio::time::timeout(LAST_MOMENT, self.core.tasks.wait()).await.is_ok()
     }
 
-    /// How starts of notebooks are prepared, to be shown: a JSON object.
-    pub fn preparation(&self) -> serde_json::Value {
-        self.core.spawner.status()
-    }
-
     /// Whether no notebook runs, nor is about to.
     pub fn is_idle(&self) -> bool {
         self.core.is_idle()

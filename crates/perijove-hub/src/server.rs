@@ -45,6 +45,8 @@ pub(crate) struct View {
     /// Seconds since the Unix epoch; `None` when it does not run.
     pub(crate) started: Option<u64>,
     pub(crate) process: Option<i32>,
+    /// Whether it was forked ready; `None` when it does not run.
+    pub(crate) is_warm: Option<bool>,
     pub(crate) kill_at: Option<u64>,
     /// `None` when it was never launched.
     pub(crate) hash: Option<String>,
@@ -97,6 +99,7 @@ impl View {
             url: place.address.clone(),
             started: None,
             process: None,
+            is_warm: None,
             kill_at: None,
             hash: None,
             folder: None,
@@ -119,6 +122,7 @@ impl View {
             address: place.address.clone(),
             started,
             process: runs.map(|handle| handle.process),
+            is_warm: runs.map(|handle| handle.is_warm),
             kill_at: started.filter(|_| kill_timeout > 0).map(|at| at.saturating_add(kill_timeout)),
             hash: Some(launch.hash.clone()),
             folder: Some(launch.folder.clone()),

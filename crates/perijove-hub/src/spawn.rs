@@ -52,7 +52,7 @@ pub(crate) trait Spawner: Send + Sync + fmt::Debug {
 
     /// What is to be told of that.
     fn status(&self) -> serde_json::Value {
-        serde_json::Value::Null
+        serde_json::json!({"state": "off"})
     }
 
     /// What it printed last.

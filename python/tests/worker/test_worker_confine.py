@@ -73,7 +73,13 @@ def test_a_forked_process_takes_an_account() -> None:
     def attempt() -> list[Any]:
         _worker.confine(json.dumps({"account": {"uid": 65533, "gid": 65532, "groups": [65531]}}))
         # What `/proc` says of it is its own again.
-        own = [os.getuid(), os.geteuid(), os.getgid(), os.getgroups(), can_read("/proc/self/environ")]
+        own = [
+            os.getuid(),
+            os.geteuid(),
+            os.getgid(),
+            os.getgroups(),
+            can_read("/proc/self/environ"),
+        ]
         try:
             os.setuid(0)
         except PermissionError:

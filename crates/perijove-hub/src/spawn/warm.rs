@@ -141,23 +141,30 @@ impl Warm {
     /// What is to be told of it.
     pub(crate) fn status(&self) -> Value {
         let phase = self.kept().as_ref().map(|kept| kept.phase.borrow().clone());
-        match phase {
-            None => json!({"state": "off"}),
-            Some(Phase::Beginning) => json!({"state": "starting"}),
-            Some(Phase::Failed(reason)) => json!({"state": "failed", "reason": reason}),
-            Some(Phase::Ready(ready)) => json!({
-                "state": "ready",
-                "pid": ready.zygote.pid(),
-                "milliseconds": u64::try_from(ready.took.as_millis()).unwrap_or(u64::MAX),
-                "memory": Usage::alone(ready.zygote.pid()).map(|usage| usage.memory),
-                "started": ready.forks.load(Ordering::Relaxed),
-            }),
-        }
+        let (state, reason, ready) = match phase {
+            None => ("off", None, None),
+            Some(Phase::Beginning) => ("starting", None, None),
+            Some(Phase::Failed(reason)) => ("failed", Some(reason), None),
+            Some(Phase::Ready(ready)) => ("ready", None, Some(ready)),
+        };
+        let pid = ready.as_ref().map(|ready| ready.zygote.pid());
+        json!({
+            "state": state,
+            "reason": reason,
+            "pid": pid,
+            "milliseconds": ready.as_ref().map(|ready| whole(ready.took)),
+            "memory": pid.and_then(Usage::alone).map(|usage| usage.memory),
+            "started": ready.map(|ready| ready.forks.load(Ordering::Relaxed)),
+        })
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<Kept>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn whole(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Ready {

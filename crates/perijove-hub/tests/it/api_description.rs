@@ -129,6 +129,8 @@ async fn the_description_is_true() {
         description.holds(&method.to_lowercase(), one, &answer);
     }
     world.until("ada", "ready").await;
+    let starts = world.control("GET", "/starts", Value::Null).await;
+    description.holds("get", "/starts", &starts);
     for (method, body) in [("POST", json!({})), ("GET", Value::Null), ("DELETE", Value::Null)] {
         let all = world.control("GET", "/notebooks", Value::Null).await;
         description.holds("get", "/notebooks", &all);

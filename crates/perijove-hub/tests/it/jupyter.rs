@@ -18,7 +18,7 @@ use crate::{
 const TREE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 /// A Python with Jupyter: named by the environment, or one of those that make sets up.
-fn jupyter_python() -> PathBuf {
+pub(crate) fn jupyter_python() -> PathBuf {
     if let Some(named) = std::env::var_os("PERIJOVE_TEST_JUPYTER") {
         return named.into();
     }
@@ -27,7 +27,7 @@ fn jupyter_python() -> PathBuf {
     found.find(|python| python.is_file()).expect("`make test-rust` sets up a Jupyter for this test")
 }
 
-fn package() -> PathBuf {
+pub(crate) fn package() -> PathBuf {
     Path::new(TREE).join("python/perijove").canonicalize().unwrap()
 }
 

@@ -19,4 +19,5 @@ mod jupyter;
 mod kernel;
 mod life;
 mod site;
+mod warm;
 mod world;

@@ -228,11 +228,16 @@ fn for_people(entries: &[Value], now: u64) -> String {
             text(entry, "state"),
             started.map_or_else(|| "-".to_owned(), |at| table::age(now.saturating_sub(at))),
             text(entry, "pid"),
+            match entry.get("warm").and_then(Value::as_bool) {
+                Some(true) => "warm".to_owned(),
+                Some(false) => "cold".to_owned(),
+                None => "-".to_owned(),
+            },
             text(entry, "url"),
         ]
     };
-    let rows: Vec<[String; 5]> = entries.iter().map(row).collect();
-    table::lay_out(["NOTEBOOK", "STATE", "AGE", "PROCESS", "ADDRESS"], &rows)
+    let rows: Vec<[String; 6]> = entries.iter().map(row).collect();
+    table::lay_out(["NOTEBOOK", "STATE", "AGE", "PROCESS", "START", "ADDRESS"], &rows)
 }
 
 fn now() -> u64 {
@@ -258,7 +263,7 @@ mod tests {
     #[test]
     fn a_list_reads_well() {
         let entries = [
-            json!({"user": "ada", "name": "", "state": "ready", "started": 100, "pid": 7, "url": "/notebook/ada/"}),
+            json!({"user": "ada", "name": "", "state": "ready", "started": 100, "pid": 7, "warm": true, "url": "/notebook/ada/"}),
             json!({"user": "秀樹", "name": "work", "state": "failed", "started": null, "pid": null, "url": null}),
         ];
         insta::assert_snapshot!(for_people(&entries, 400));

@@ -5,7 +5,7 @@ mod watch;
 
 use std::{
     process::ExitCode,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use clap::Args;
@@ -52,6 +52,8 @@ fn ask(running: &super::Running) -> Result<Value, Failure> {
     let notebooks = running.ask("GET", "/notebooks", None).unwrap_or_default();
     if let (Some(status), Some(all)) = (status.as_object_mut(), notebooks.as_array()) {
         status.insert("notebooks".to_owned(), Value::from(all.len()));
+        let starts = running.ask("GET", "/starts", None).unwrap_or_default();
+        status.insert("starts".to_owned(), starts);
     }
     Ok(status)
 }
@@ -78,6 +80,7 @@ fn for_people(status: &Value) -> String {
     if status.get("notebooks").is_some_and(Value::is_number) {
         lines.push(format!("notebooks      {}", number("notebooks")));
     }
+    lines.extend(status.get("starts").and_then(starts));
     if status.get("upstream").is_some_and(Value::is_string) {
         lines.push(format!("site           {}", text("upstream")));
     }
@@ -91,6 +94,24 @@ fn for_people(status: &Value) -> String {
         services.filter(|services| !services.is_empty()).map(|all| services_for_people(all)),
     );
     lines.join("\n") + "\n"
+}
+
+/// From what notebooks are forked.
+fn starts(starts: &Value) -> Option<String> {
+    let number = |key: &str| starts.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let how = match starts.get("state")?.as_str()? {
+        "ready" => format!(
+            "warm, {} so far, from process {} ({}, ready after {:.1} s)",
+            number("started"),
+            number("pid"),
+            memory(starts),
+            Duration::from_millis(number("milliseconds")).as_secs_f64()
+        ),
+        "starting" => "warm, as soon as that is prepared".to_owned(),
+        "failed" => format!("cold: {}", harmless(starts.get("reason")?.as_str()?)),
+        _ => "cold".to_owned(),
+    };
+    Some(format!("starts         {how}"))
 }
 
 /// Why the last reload that failed did.
@@ -207,6 +228,8 @@ mod tests {
             "version": "0.1.0", "process": 7, "running": 300, "configuration": "/site/perijove.toml",
             "addresses": ["http://127.0.0.1:8000"], "state-folder": "/var/lib/site",
             "under-way": 1, "waiting": 0, "upstream": null, "notebooks": 2,
+            "starts": { "state": "ready", "pid": 6, "milliseconds": 1310, "memory": 91 << 20,
+                        "started": 12 },
             "applications": [{
                 "application": "app:application", "python": "/site/.venv/bin/python",
                 "host": null, "path": "/", "generation": 2, "under-way": 1, "waiting": 0,
