@@ -173,9 +173,9 @@ def test_a_fork_is_like_a_process_that_was_started(zygote: Zygote) -> None:
     command = [sys.executable, "-Xfrozen_modules=off", "-c", program, *identity["arguments"]]
     ours, listener = socket.socketpair()
     with ours, listener:
+        arrange = f'exec "$@" 3<&{listener.fileno()} {listener.fileno()}<&-'
         started = subprocess.run(
-            ["/bin/bash", "-c", f'exec "$@" 3<&{listener.fileno()} {listener.fileno()}<&-', "-"]
-            + command,
+            ["/bin/bash", "-c", arrange, "-", *command],
             pass_fds=[listener.fileno()],
             env=identity["environment"],
             cwd=identity["folder"],

@@ -29,8 +29,10 @@ MODULES = """
     notebook.app notebook_shim.nbserver notebook_shim.shim nbclassic.notebookapp
     ctypes httpcore jinja2.ext jupyter_core.migrate tornado.platform.asyncio
     zmq.asyncio zmq.eventloop.zmqstream
-    ipykernel.kernelapp ipykernel.ipkernel ipykernel.zmqshell ipykernel.debugger
-    IPython IPython.core.completer
+    ipykernel.kernelapp ipykernel.ipkernel ipykernel.zmqshell ipykernel.debugger ipykernel.kernelspec
+    IPython IPython.core.completer IPython.core.completerlib IPython.core.debugger
+    IPython.core.debugger_backport IPython.core.logger IPython.core.oinspect IPython.extensions.storemagic
+    IPython.utils.wildcard faulthandler pdb psutil
 """.split()
 
 # Variables that are each user's own. A module that reads one when it is imported holds what it read
