@@ -29,9 +29,11 @@ MODULES = """
     notebook.app notebook_shim.nbserver notebook_shim.shim nbclassic.notebookapp
     ctypes httpcore jinja2.ext jupyter_core.migrate tornado.platform.asyncio
     zmq.asyncio zmq.eventloop.zmqstream
-    ipykernel.kernelapp ipykernel.ipkernel ipykernel.zmqshell ipykernel.debugger ipykernel.kernelspec
+    ipykernel.kernelapp ipykernel.ipkernel ipykernel.zmqshell ipykernel.debugger
+    ipykernel.kernelspec
     IPython IPython.core.completer IPython.core.completerlib IPython.core.debugger
-    IPython.core.debugger_backport IPython.core.logger IPython.core.oinspect IPython.extensions.storemagic
+    IPython.core.debugger_backport IPython.core.logger IPython.core.oinspect
+    IPython.extensions.storemagic
     IPython.utils.wildcard faulthandler pdb psutil
 """.split()
 
