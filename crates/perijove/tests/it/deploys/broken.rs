@@ -38,8 +38,9 @@ threading.Timer(0.03, VIEWS.pop, ['/health']).start()
         setting: "site.start-time = '1s'",
         told: "was not ready after 1.0 s",
     };
+    // Time enough for a busy machine to load it, and to ask.
     const ALWAYS_UNWELL: Broken =
-        Broken { code: UNWELL, setting: "site.start-time = '1s'", told: "/health answered 500" };
+        Broken { code: UNWELL, setting: "site.start-time = '6s'", told: "/health answered 500" };
     // Neither finds anything to install, should one of them be there.
     const NOT_INSTALLED: &str = "site.server = 'uwsgi'\nsite.python = 'bare'\n\
         site.install = true\nsite.environment = { PIP_NO_INDEX = '1', UV_OFFLINE = '1', \
