@@ -92,7 +92,7 @@ def launch(
 
     The address of the answer leads to a notebook, or to a page of perijove's that asks the user.
     """
-    _refuse_foreign(asked)
+    refuse_foreign(asked)
     user = _somebody(username)
     given = {key: value for key, value in (context or {}).items() if key not in FILLED_IN}
     try:
@@ -111,7 +111,7 @@ def shutdown(asked: Asked, username: str | None, name: str | None) -> None:
 
     A page of another site may open a notebook by a link, but never end one.
     """
-    _refuse_foreign(asked)
+    refuse_foreign(asked)
     user = _somebody(username)
     if _is_from_elsewhere(asked):
         raise Refusal(403, "a notebook is shut down from a page of this site only")
@@ -136,6 +136,20 @@ def word(asked: Asked, username: str | None) -> dict[str, str]:
     return {"Perijove-User": canonical(user), "Cache-Control": f"private, {age}"}
 
 
+def refuse_foreign(asked: Asked) -> None:
+    """Launching and stopping change something, by GET too: no other site's page may do it unseen.
+
+    A link that is followed (a top-level navigation) may come from anywhere. `Origin` counts where a
+    browser does not say more, since its scheme is wrong behind a proxy that is not trusted.
+    """
+    site = asked.headers.get("Sec-Fetch-Site")
+    is_foreign = site in OTHERS and not _is_followed(asked)
+    if not asked.is_reading and site not in ("same-origin", "none"):
+        is_foreign |= asked.headers.get("Origin") not in (None, asked.origin)
+    if is_foreign:
+        raise Refusal(403, "this request comes from a page of another site")
+
+
 def place_on_site(url: str) -> str | None:
     """The path of a notebook's address; None when it is on an origin of its own."""
     return None if _is_elsewhere(url) else urlsplit(url).path
@@ -153,20 +167,6 @@ def _somebody(username: str | None) -> str:
     if not username:
         raise Refusal(403, "a notebook belongs to a user, and nobody is signed in")
     return username
-
-
-def _refuse_foreign(asked: Asked) -> None:
-    """Launching and stopping change something, by GET too: no other site's page may do it unseen.
-
-    A link that is followed (a top-level navigation) may come from anywhere. `Origin` counts where a
-    browser does not say more, since its scheme is wrong behind a proxy that is not trusted.
-    """
-    site = asked.headers.get("Sec-Fetch-Site")
-    is_foreign = site in OTHERS and not _is_followed(asked)
-    if not asked.is_reading and site not in ("same-origin", "none"):
-        is_foreign |= asked.headers.get("Origin") not in (None, asked.origin)
-    if is_foreign:
-        raise Refusal(403, "this request comes from a page of another site")
 
 
 def _is_followed(asked: Asked) -> bool:

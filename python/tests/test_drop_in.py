@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
@@ -28,26 +29,101 @@ def test_views_and_startup_are_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "name"),
+    ("module", "names"),
     [
-        ("views", "get_notebook_manager"),
-        ("views", "prepare_notebook_context"),
-        ("views", "proxy_it"),
+        ("", "includeme"),
+        (
+            "views",
+            "launch_notebook shutdown_notebook notebook_proxy launch_on_demand "
+            "get_notebook_manager prepare_notebook_context proxy_it security_check",
+        ),
+        (
+            "startup",
+            "make_startup add_script add_greeting include_sqlalchemy_models get_dotted_path "
+            "get_import_statement PYRAMID_BOOSTRAP PYRAMID_GREETING",
+        ),
+        ("utils", "change_directory route_to_alt_domain make_dict_hash"),
         ("notebookmanager", "NotebookManager"),
-        ("server.comm", "check_pid"),
-        ("server.comm", "get_context_file_name"),
-        ("server.comm", "set_context"),
-        ("server.comm", "get_context"),
-        ("proxy", "WSGIProxyApplication"),
-        ("proxy", "is_hop_by_hop"),
-        ("proxy", "reconstruct_url"),
+        ("server.comm", "check_pid get_context_file_name set_context get_context clear_context"),
+        ("server.notebook_daemon", "main"),
+        ("proxy", "WSGIProxyApplication is_hop_by_hop reconstruct_url"),
         ("uwsgi", "serve_websocket"),
+        ("demo", "main"),
     ],
 )
-def test_what_is_gone_says_what_to_do(module: str, name: str) -> None:
-    gone = getattr(importlib.import_module(f"pyramid_notebook.{module}"), name)
+def test_all_of_the_originals_names_are_there(module: str, names: str) -> None:
+    found = importlib.import_module(f"pyramid_notebook.{module}".rstrip("."))
+    assert [name for name in names.split() if not hasattr(found, name)] == []
+
+
+def test_what_is_gone_says_what_to_do() -> None:
+    gone = importlib.import_module("pyramid_notebook.uwsgi").serve_websocket
     with pytest.raises(NotImplementedError, match="under perijove; hint: "):
         gone("anything", 40000)
+
+
+def test_a_manager_is_made_of_the_sites_settings(tmp_path: Path) -> None:
+    settings = {
+        "pyramid_notebook.notebook_folder": f" {tmp_path}/notebooks",
+        "pyramid_notebook.kill_timeout": "3600",
+    }
+    with testing.testConfig(settings=settings) as config:
+        request = Request.blank("/")
+        request.registry = config.registry
+        manager = views.get_notebook_manager(request)
+        assert manager.notebook_folder == f"{tmp_path}/notebooks"
+        assert manager.kill_timeout == 3600
+        config.registry.settings.clear()
+        with pytest.raises(
+            RuntimeError, match=r"Setting missing: pyramid_notebook\.notebook_folder"
+        ):
+            views.get_notebook_manager(request)
+
+
+def test_a_context_is_prepared_with_what_follows_from_the_site() -> None:
+    with testing.testConfig(settings={}) as config:
+        config.add_route("notebook_proxy", "/notebook/*remainder")
+        prepared = []
+        for host in ("localhost", "site.example"):
+            request = Request.blank("/", headers={"Host": host})
+            request.registry = config.registry
+            given = {"startup": "a = 1"}
+            prepared.append(views.prepare_notebook_context(request, given))
+            assert given == {"startup": "a = 1"}
+        assert prepared[0]["notebook_path"] == "/notebook/"
+        assert [each["allow_origin"] for each in prepared] == [
+            "http://localhost",
+            "http://site.example",
+        ]
+        # Another name of the host restarts nothing.
+        assert prepared[0]["context_hash"] == prepared[1]["context_hash"]
+        assert prepared[0]["context_hash"] == make_dict_hash({"startup": "a = 1"})
+        assert views.prepare_notebook_context(request, {"context_hash": 7})["context_hash"] == 7
+        with pytest.raises(TypeError):
+            views.prepare_notebook_context(request, {"extra_template_paths": "x"})
+
+
+@pytest.mark.parametrize("path", ["/shell1", "/shell2"])
+def test_the_demo(path: str, control: FakeControl) -> None:
+    from pyramid_notebook import demo
+
+    app = demo.main({}, **{"demo.users": "user:password"})
+
+    def ask(path: str, shown: str = "") -> Any:
+        request = Request.blank(path)
+        if shown:
+            request.authorization = ("Basic", b64encode(shown.encode()).decode())
+        return request.get_response(app)
+
+    assert "pyramid_notebook test application" in ask("/").text
+    for shown in ("", "user:wrong", "other:password", "nonsense"):
+        assert ask(path, shown).status_int == 401
+        assert ask("/notebook/user/lab", shown).status_int == 401
+    assert control.requests == []
+    assert ask(path, "user:password").status_int == 302
+    greeting = control.last[2]["greeting"]
+    assert ("**a** - a variable" in greeting) == (path == "/shell2")
+    assert ask("/notebook/shutdown", "user:password").location == "http://localhost/"
 
 
 def test_launch_on_demand_returns_the_context(control: FakeControl) -> None:

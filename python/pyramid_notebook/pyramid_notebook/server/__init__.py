@@ -1,1 +1,1 @@
-"""The original's daemon: each notebook has a guardian of perijove's instead."""
+"""A user's notebook where no perijove runs: a daemon with a Jupyter server on a port."""
