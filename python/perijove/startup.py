@@ -158,7 +158,8 @@ def include_sqlalchemy_models(notebook_context: dict[str, Any], Base: Any) -> No
 
     Works with SQLAlchemy 1.3 to 2: `declarative_base()`, `DeclarativeBase`, `registry`. Models that
     no import statement reaches (made inside a function, or by automap) are left out; of two with
-    the same name the later one, by module, is called `module_Name`. The packages they lie in become readable in the notebook.
+    the same name the later one, by module, is called `module_Name`. The packages they
+    lie in become readable in the notebook.
     """
     include_classes(notebook_context, _models(Base))
 
@@ -185,7 +186,8 @@ def include_classes(notebook_context: dict[str, Any], classes: Iterable[type]) -
 
 
 def add_project(notebook_context: dict[str, Any], folder: str) -> None:
-    """Let the shell import what lies in a project's folder, as the site does."""
+    """Let the shell read a project's folder, and import what lies in it, as the site does."""
+    add_share(notebook_context, folder)
     add_script(notebook_context, FIND_PROJECT.format(folder=os.path.abspath(folder)))
 
 

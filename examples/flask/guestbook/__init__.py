@@ -79,6 +79,9 @@ def connect(app: Flask) -> sqlite3.Connection:
 
 def key(file: Path) -> bytes:
     """The key of the sessions: all workers share it, and a reload keeps it."""
+    # A shell may read what is here, and write nothing.
+    with suppress(FileNotFoundError):
+        return file.read_bytes()
     fresh = file.with_name(secrets.token_hex(8))
     fresh.touch(mode=0o600)
     fresh.write_bytes(secrets.token_bytes(32))
