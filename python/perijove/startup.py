@@ -141,9 +141,9 @@ def add_greeting(notebook_context: dict[str, Any], line: str) -> None:
 def add_share(notebook_context: dict[str, Any], path: str | os.PathLike[str]) -> None:
     """Let the notebook read a file, or a folder with all below it, of the site's.
 
-    A notebook in a sandbox sees its user's folder, its Python and the system's programs; of the site
-    it sees what its context names here, what `share` of perijove's configuration names, and nothing
-    else.
+    A notebook in a sandbox sees its user's folder, its Python and the system's programs; of the
+    site it sees what its context names here, what `share` of perijove's configuration names, and
+    nothing else.
     """
     if not isinstance(notebook_context, dict):
         raise TypeError(f"a context is a dict, not `{type(notebook_context).__name__}`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 import weakref
@@ -216,3 +217,30 @@ def test_what_a_shell_needs_of_the_site_is_shared(tmp_path: Path) -> None:
     elsewhere: dict[str, Any] = {}
     startup.make_startup(elsewhere, str(config), cwd=str(tmp_path))
     assert elsewhere["share"] == [str(tmp_path), str(config)]
+
+
+def test_a_projects_folder_is_found_and_may_be_read(tmp_path: Path) -> None:
+    context: dict[str, Any] = {}
+    startup.add_project(context, str(tmp_path))
+    assert context["share"] == [str(tmp_path)]
+    namespace: dict[str, Any] = {}
+    before = list(sys.path)
+    try:
+        exec(context["startup"], namespace)
+        assert sys.path[0] == str(tmp_path) == namespace["project_root_path"]
+    finally:
+        sys.path[:] = before
+
+
+def test_the_project_of_a_module_is_where_its_packages_stand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "outer_of_project/inner").mkdir(parents=True)
+    for name in ("__init__.py", "inner/__init__.py", "inner/leaf.py"):
+        (tmp_path / "outer_of_project" / name).write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module("outer_of_project.inner.leaf")
+    for module in ("outer_of_project", "outer_of_project.inner", "outer_of_project.inner.leaf"):
+        assert startup.project_of(module) == str(tmp_path)
+    with pytest.raises(ValueError, match="not imported here"):
+        startup.project_of("nothing.of.that.name")

@@ -276,7 +276,7 @@ def _prepare(pid_file: str, folder: str, port: int, kill_timeout: int) -> dict[s
     context.update(
         http_port=port,
         kill_timeout=kill_timeout,
-        notebook_name=_first_notebook(folder, context),
+        notebook_name=first_notebook(folder, context),
         pid=os.getpid(),
         pid_started=comm.started(os.getpid()),
     )
@@ -285,7 +285,7 @@ def _prepare(pid_file: str, folder: str, port: int, kill_timeout: int) -> dict[s
     return context
 
 
-def _first_notebook(folder: str, context: dict[str, Any]) -> str:
+def first_notebook(folder: str, context: dict[str, Any]) -> str:
     """The file of this context, made unless it is there: what a user has done with it is theirs.
 
     When the greeting of a context has changed, the new one stands in a file of its own.
