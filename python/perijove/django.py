@@ -168,11 +168,12 @@ def _redirect(url: str, status: int) -> HttpResponse:
 def _check_place(url: str) -> None:
     """The site will be asked where the notebook is: there must be a view of its own."""
     place = manners.place_on_site(url)
-    if place is None:
-        return
     prefix = get_script_prefix()
+    # What lies beside a project that is mounted somewhere is not the project's.
+    if place is None or not place.startswith(prefix):
+        return
     try:
-        resolve(f"/{place.removeprefix(prefix)}" if place.startswith(prefix) else place)
+        resolve(f"/{place.removeprefix(prefix)}")
     except Resolver404:
         hint = (
             'add `re_path(r"^notebook/", …)` to the urlpatterns, with the path that '

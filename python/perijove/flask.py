@@ -172,11 +172,12 @@ def _unkept(response: Any) -> Any:
 def _check_place(url: str) -> None:
     """The site will be asked where the notebook is: there must be a view of its own."""
     place = manners.place_on_site(url)
-    if place is None:
+    # What lies beside an application that is mounted somewhere is not the application's.
+    if place is None or not place.startswith(f"{request.script_root}/"):
         return
     routes = current_app.url_map.bind(request.host.partition(":")[0])
     try:
-        routes.match(place, "GET")
+        routes.match(place.removeprefix(request.script_root), "GET")
     except HTTPException:
         hint = (
             "register `perijove.flask.blueprint`, with the path that `[notebook]` in perijove.toml "

@@ -133,7 +133,8 @@ def _failure(refusal: Refusal) -> HTTPException:
 def _check_place(request: Request, url: str) -> None:
     """The site will be asked where the notebook is: there must be an endpoint of its own."""
     place = manners.place_on_site(url)
-    if place is None:
+    # An application that is mounted somewhere does not see what lies beside it.
+    if place is None or request.scope.get("root_path"):
         return
     scope = {"type": "http", "method": "GET", "path": place, "root_path": "", "headers": []}
     if all(route.matches(scope)[0] is Match.NONE for route in request.app.routes):

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 import django
 import flask
 import pytest
+from anyio import from_thread
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.test import Client
@@ -19,7 +20,7 @@ from fake_control import FakeControl
 from fastapi import FastAPI, Request
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse, RedirectResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 settings.configure(
     ALLOWED_HOSTS=["localhost"],
@@ -150,6 +151,10 @@ def fastapi_site() -> FastAPI:
     @app.api_route("/launch", methods=["GET", "POST"])
     async def launch(request: Request) -> Any:
         return await on_starlette.launch_notebook(request, who(request), CONTEXT)
+
+    @app.get("/launch-in-thread")
+    def launch_in_thread(request: Request) -> Any:
+        return from_thread.run(on_starlette.launch_notebook, request, who(request), CONTEXT)
 
     @app.api_route("/notebook/shutdown", methods=["GET", "POST"])
     async def shutdown(request: Request) -> Any:
@@ -330,6 +335,30 @@ def test_an_origin_of_its_own_is_followed(ask: Ask, control: FakeControl) -> Non
     url = "https://nb.example.com/notebook/ada/?ticket=x"
     control.answer = lambda *_: (200, {"url": url, "state": "ready", "created": False})
     assert ask("GET", "/launch", {"User": "ada"})[1]["location"] == url
+
+
+def test_an_endpoint_in_a_thread_launches_too(control: FakeControl) -> None:
+    status, headers, _ = SITES["fastapi"]("GET", "/launch-in-thread", {"User": "ada"})
+    assert (status, headers["location"]) == (302, PLACE)
+
+
+def test_what_is_mounted_somewhere_finds_its_notebooks(control: FakeControl) -> None:
+    """The views for notebooks may be another application's, beside this one."""
+    control.answer = lambda *_: (200, {"url": PLACE, "state": "ready", "created": True})
+
+    async def launch(request: Any) -> Any:
+        return await on_starlette.launch_notebook(request, "ada")
+
+    inner = Starlette(routes=[Route("/launch", launch)])
+    outer = Starlette(routes=[Mount("/app", inner), Route("/notebook/{rest:path}", launch)])
+    assert asking(outer)("GET", "/app/launch", {})[0] == 302
+    client = flask_site().test_client()
+    answer = client.get("/launch", headers={"User": "ada"}, base_url="http://localhost/app")
+    assert answer.status_code == 302
+    mounted = Client().get(
+        "/launch", headers={"Host": "localhost", "User": "ada"}, SCRIPT_NAME="/app"
+    )
+    assert mounted.status_code == 302
 
 
 def test_djangos_forms_show_their_token(control: FakeControl) -> None:
