@@ -53,6 +53,8 @@ async fn serve(wanted: Wanted) -> Option<()> {
     let to_site = Target::Proxy { files: Arc::new([]), upstreams: site.clone() };
     routes.insert(None, "/", Route::new(to_site));
     let surroundings = Surroundings {
+        is_alone: false,
+        has_site: true,
         base: wanted.folder.clone(),
         state_folder: wanted.folder.join("state"),
         runtime_folder: wanted.folder.join("run"),

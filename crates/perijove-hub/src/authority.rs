@@ -42,6 +42,18 @@ pub(crate) trait Site: Send + Sync + std::fmt::Debug {
     fn ask<'a>(&'a self, question: Head, client: &'a Client) -> Pending<'a, Option<Answer>>;
 }
 
+/// Says who a request belongs to: the site, the users file, a ticket of the site's. Whatever else
+/// is to say so one day (OpenID Connect, the accounts of the machine) stands in the same place; what it
+/// knows beside the name, such as groups, belongs into [`Yes`].
+pub(crate) trait Authenticator: Send + Sync + std::fmt::Debug {
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Word>;
+
+    /// Runs beside the requests, as long as the hub does.
+    fn watch(&self) -> Pending<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+}
+
 /// The site, with what it has said lately.
 #[derive(Debug)]
 pub(crate) struct Authority {
@@ -62,11 +74,11 @@ pub(crate) struct Asked<'a> {
     pub(crate) is_open: bool,
 }
 
-/// What the site says to one request.
+/// What is said to one request.
 #[derive(Debug)]
 pub(crate) enum Word {
     Yes(Yes),
-    /// The site lets pass, but names no user: nobody is let in.
+    /// Somebody may pass, but is not named: nobody is let in.
     Nobody,
     /// Its own answer, to be passed on.
     No(Response),
@@ -74,11 +86,11 @@ pub(crate) enum Word {
     Silence,
 }
 
-/// The site knows who asks.
+/// It is known who asks.
 #[derive(Debug)]
 pub(crate) struct Yes {
     pub(crate) user: User,
-    /// Cookies that the site has set along with its answer.
+    /// Cookies that were set along with the answer.
     pub(crate) cookies: FieldBlock,
     /// When an open connection is to be asked about again.
     pub(crate) ask_again: Duration,
@@ -94,7 +106,7 @@ impl Authority {
         }
     }
 
-    pub(crate) async fn ask(&self, asked: Asked<'_>) -> Word {
+    async fn word(&self, asked: Asked<'_>) -> Word {
         let key = self.varying.key(&asked);
         let now = Instant::now();
         if let Some(yes) = self.kept.get(&key).filter(|yes| yes.holds(now, asked.is_open)) {
@@ -156,6 +168,12 @@ impl Authority {
     fn forget(&self, key: &Key, word: Word) -> Word {
         self.kept.remove(key);
         word
+    }
+}
+
+impl Authenticator for Authority {
+    fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Word> {
+        Box::pin(self.word(asked))
     }
 }
 

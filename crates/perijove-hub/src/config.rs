@@ -31,7 +31,8 @@ pub struct Config {
     /// The Python that runs Jupyter: a virtual environment's, a conda prefix's, the system's.
     /// The site's own unless told otherwise.
     pub python: Option<PathBuf>,
-    /// Who says which user a request belongs to: `site`.
+    /// Who says which user a request belongs to: `site`, which is asked; or `login`, where users
+    /// sign in to perijove itself with a password (`perijove user add`). `site` unless there is none.
     pub authority: Option<String>,
     /// How many notebooks may run at once.
     pub max_notebooks: Option<u32>,
@@ -114,8 +115,21 @@ pub struct Surroundings {
     pub python: Option<PathBuf>,
     /// The folder of the Python package, with `notebook/__main__.py` in it.
     pub package: PathBuf,
+    /// Whether there is nothing else at the root of the addresses: no site, no files.
+    pub is_alone: bool,
+    /// Whether there is a site that can be asked.
+    pub has_site: bool,
     /// The executable whose command `guardian` holds notebooks: our own.
     pub guardian: PathBuf,
+}
+
+/// Who says which user a request belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VouchedBy {
+    /// The site, which is asked.
+    Site,
+    /// Perijove itself: users sign in with a password.
+    Login,
 }
 
 /// What the hub is to do.
@@ -127,6 +141,9 @@ pub struct Plan {
     pub python: PathBuf,
     pub package: PathBuf,
     pub guardian: PathBuf,
+    pub vouched_by: VouchedBy,
+    /// Whether the root of the addresses leads to notebooks.
+    pub is_alone: bool,
     pub state_folder: PathBuf,
     pub runtime_folder: PathBuf,
     pub max_notebooks: usize,
@@ -207,6 +224,9 @@ impl Plan {
     pub(crate) fn differs_at_the_root(&self, other: &Self) -> Option<&'static str> {
         if self.site_paths != other.site_paths {
             return Some("notebook.site-paths");
+        }
+        if self.vouched_by != other.vouched_by || self.is_alone != other.is_alone {
+            return Some("notebook.authority");
         }
         let same = |a: &Path, b: &Path| a == b;
         if self.path != other.path {

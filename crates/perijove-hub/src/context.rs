@@ -81,6 +81,16 @@ impl LaunchRequest {
             serde_json::from_value(Value::Object(content)).map_err(|_| ContextError::NoObject)?;
         Ok(Self { context, hash, path, settings })
     }
+
+    /// A launch with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self {
+            context: Context::default(),
+            hash: hash_of(&Value::Object(Map::new())),
+            path: None,
+            settings: Settings::default(),
+        }
+    }
 }
 
 impl Context {

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use perijove_gateway::{Guard, Head, Pass, Question, Response, Scheme, Verdict};
 
 use crate::{
-    authority::{Asked, Authority, Word},
+    authority::{Asked, Authenticator, Word},
     config::Plan,
     core::Core,
     origin::{Origin, is_this_machine},
@@ -26,12 +26,35 @@ use fetch::{Fetch, judge};
 #[derive(Debug)]
 pub(crate) struct Door {
     core: Arc<Core>,
-    authority: Authority,
+    authenticator: Arc<dyn Authenticator>,
+}
+
+/// Guards the hub's own addresses that belong to no user: only where a request comes from counts.
+#[derive(Debug)]
+pub(crate) struct Threshold {
+    core: Arc<Core>,
+}
+
+impl Threshold {
+    pub(crate) fn new(core: Arc<Core>) -> Self {
+        Self { core }
+    }
+}
+
+impl Guard for Threshold {
+    fn check<'a>(
+        &'a self,
+        question: Question<'a>,
+    ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
+        let manners = check_manners(&self.core.plan.load(), question);
+        let verdict = manners.map_or_else(refuse, |()| Verdict::Pass(Pass::default()));
+        Box::pin(std::future::ready(verdict))
+    }
 }
 
 impl Door {
-    pub(crate) fn new(core: Arc<Core>, authority: Authority) -> Self {
-        Self { core, authority }
+    pub(crate) fn new(core: Arc<Core>, authenticator: Arc<dyn Authenticator>) -> Self {
+        Self { core, authenticator }
     }
 
     async fn verdict(&self, question: Question<'_>) -> Verdict {
@@ -48,7 +71,7 @@ impl Door {
         }
         let owner = address.owner_in(&plan);
         let asked = Asked { head, client, owner: &owner, is_open };
-        match self.authority.ask(asked).await {
+        match self.authenticator.ask(asked).await {
             Word::Yes(yes) if address.admits(&yes.user) => Verdict::Pass(Pass {
                 subject: Some(yes.user.name().into()),
                 fields: yes.cookies,

@@ -14,23 +14,26 @@ use std::{
     time::Duration,
 };
 
-use perijove_gateway::{CookieNames, Route, Routes, Service, Target, Upstreams};
+use perijove_gateway::{CookieNames, Routes, Service, Upstreams};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::Api,
-    authority::Authority,
+    authority::Authenticator,
     config::Plan,
     core::{Core, Front},
     guard::Door,
     pages::Pages,
-    site::Asked,
     site_cookies,
     spawn::{Local, Spawner},
     store::{Saver, Sqlite, Store, StoreError},
 };
+
+mod doors;
+
+use doors::{Doors, insert_routes, root_paths};
 
 /// Names of sockets end at 107 bytes; ours need this much after the runtime folder.
 const SOCKET_NAME: usize = "/notebook/0123456789abcdef/sock".len();
@@ -41,6 +44,7 @@ const LAST_MOMENT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Hub {
     core: Arc<Core>,
+    authenticator: Arc<dyn Authenticator>,
     site_cookies: Arc<CookieNames>,
     /// Held as long as this hub lives, or until another follows, so that there is never a second
     /// one.
@@ -79,7 +83,6 @@ impl Hub {
         routes: Routes,
         site: Option<Arc<Upstreams>>,
     ) -> Result<Self, OpenError> {
-        let site = site.ok_or(OpenError::NoAuthority)?;
         check_length(&plan)?;
         make_folder(&plan.state_folder)?;
         let lock = StateLock::take(&plan.state_folder)?;
@@ -93,7 +96,6 @@ impl Hub {
         site: Option<Arc<Upstreams>>,
         lock: StateLock,
     ) -> Result<Self, OpenError> {
-        let site = site.ok_or(OpenError::NoAuthority)?;
         check_length(&plan)?;
         lock.note();
         Self::open_with(plan, routes, site, lock).await
@@ -102,37 +104,39 @@ impl Hub {
     async fn open_with(
         plan: Plan,
         routes: Routes,
-        site: Arc<Upstreams>,
+        site: Option<Arc<Upstreams>>,
         lock: StateLock,
     ) -> Result<Self, OpenError> {
         let spawner: Arc<dyn Spawner> = Arc::new(Local::default());
         make_own_folder(&plan.state_folder.join("notebooks"))?;
         make_own_folder(&plan.runtime_folder.join("notebook"))?;
-        let state_folder = plan.state_folder.clone();
-        let site_cookies = site.cookie_names().clone();
-        let names = site_cookies.clone();
+        let (wanted, asked) = (plan.clone(), site.clone());
         let opened = tokio::task::spawn_blocking(move || {
-            site_cookies::recall(&state_folder, &names);
-            let store = Sqlite::open(&state_folder)?;
-            let records = store.all()?;
-            Ok::<_, StoreError>((store, records))
+            let doors = Doors::open(&wanted, asked.as_ref())?;
+            let names = doors.cookie_names(asked.as_ref());
+            site_cookies::recall(&wanted.state_folder, &names);
+            let told = |error: StoreError| OpenError::State(error.to_string());
+            let store = Sqlite::open(&wanted.state_folder).map_err(told)?;
+            let records = store.all().map_err(told)?;
+            Ok::<_, OpenError>((doors, names, store, records))
         });
         let opened = opened.await.map_err(|error| OpenError::State(error.to_string()))?;
-        let (store, records) = opened.map_err(|error| OpenError::State(error.to_string()))?;
+        let (doors, site_cookies, store, records) = opened?;
         let core = Core::new(plan, routes.clone(), Saver::new(Arc::new(store)), spawner);
-        let authority = Authority::new(Arc::new(Asked::new(site.clone())));
+        let authenticator = doors.authenticator.clone();
         let front = Front {
-            guard: Arc::new(Door::new(core.clone(), authority)),
+            guard: Arc::new(Door::new(core.clone(), authenticator.clone())),
             pages: Arc::new(Pages::new(core.clone())),
             site_cookies: site_cookies.clone(),
         };
-        insert_routes(&core.plan.load(), &routes, &front, &site);
+        insert_routes(&core.plan.load(), &routes, &front, site.as_ref());
         core.set_front(front);
+        doors.insert_routes(&core, &routes);
         for record in records {
             core.adopt(record);
         }
         core.spawner.prepare(&core.plan.load());
-        Ok(Self { core, site_cookies, lock: Mutex::new(Some(lock)) })
+        Ok(Self { core, authenticator, site_cookies, lock: Mutex::new(Some(lock)) })
     }
 
     /// The control API below `/notebooks`. It checks no secret: that is done before it.
@@ -147,6 +151,7 @@ impl Hub {
             () = stop.cancelled() => {}
             () = self.core.stop.cancelled() => {}
             () = self.core.saver.run() => {}
+            () = self.authenticator.watch() => {}
             () = site_cookies::keep(state_folder, self.site_cookies.clone()) => {}
         }
         if !self.end_tasks().await {
@@ -217,24 +222,6 @@ impl Hub {
         self.core.spawner.prepare(&plan);
         self.core.plan.store(Arc::new(plan));
         Ok(())
-    }
-}
-
-/// Where the routes are that are there whether or not anybody has a notebook.
-fn root_paths(plan: &Plan) -> Vec<String> {
-    let below = plan.site_paths.iter().map(|path| format!("{}{path}", plan.path));
-    let own = [plan.path.clone(), plan.path.trim_end_matches('/').to_owned()];
-    own.into_iter().chain(below).collect()
-}
-
-/// The routes that are there whether or not anybody has a notebook.
-fn insert_routes(plan: &Plan, routes: &Routes, front: &Front, site: &Arc<Upstreams>) {
-    routes.insert(None, &plan.path, front.route());
-    let to_slash = Target::Redirect { status: 308, location: plan.path.as_str().into() };
-    routes.insert(None, plan.path.trim_end_matches('/'), Route::new(to_slash));
-    for path in &plan.site_paths {
-        let target = Target::Proxy { files: Arc::new([]), upstreams: site.clone() };
-        routes.insert(None, &format!("{}{path}", plan.path), Route::new(target));
     }
 }
 

@@ -8,27 +8,35 @@ mod clock;
 mod config;
 mod context;
 mod core;
+mod entrance;
 mod guard;
 mod hub;
 mod isolation;
 mod launch;
+mod login;
 mod notebook;
 mod origin;
 mod pages;
 mod phase;
 mod record;
+mod register;
+mod seal;
 mod seats;
 mod server;
+mod session;
 mod site;
 mod site_cookies;
 mod spawn;
+mod spent;
 mod store;
 mod user;
 
 pub use config::{
     Allowance, Config, Isolation, Lapse, Mistake, Plan, Sandboxing, Setting, Surroundings,
+    VouchedBy,
 };
 pub use hub::{Hub, OpenError, ReconfigureError, StateLock};
 pub use isolation::{Keeper, weaknesses};
 pub use notebook::{Name, Notebook, WrongName};
+pub use register::{LEAST as LEAST_PASSWORD, Password, PasswordError, Register, RegisterError};
 pub use user::{NameError, User};

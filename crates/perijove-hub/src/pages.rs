@@ -6,9 +6,10 @@ use perijove_gateway::{Body, Head, Response, Service, ServiceRequest};
 use tokio::time::timeout;
 
 use crate::{
-    config::Plan,
+    config::{VouchedBy, Plan},
+    context::LaunchRequest,
     core::Core,
-    launch::{LaunchError, launch_again},
+    launch::{LaunchError, launch, launch_again},
     notebook::{Notebook, split_name},
     phase::Phase,
     server::View,
@@ -18,7 +19,10 @@ use crate::{
 mod events;
 mod render;
 
-pub(crate) use render::{foreign, in_the_clear, no_word, not_by_that_name, not_yours};
+pub(crate) use render::{
+    foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, sign_in_first,
+    signed_in,
+};
 
 use render::{absent, error, failed, progress, too_many};
 
@@ -68,10 +72,12 @@ impl Pages {
             other => Wanted::Page(other),
         };
         let view = self.core.server(&notebook).map(|server| server.view());
+        let may_start = plan.vouched_by == VouchedBy::Login;
         match wanted {
             Wanted::Events => events::answer(&self.core, &notebook),
             Wanted::Start if head.method() == "POST" => self.start(head, &notebook, &address).await,
             Wanted::Start => Response::redirect(303, &address),
+            Wanted::Page(_) if view.is_none() && may_start => render::absent_yet(head, &address),
             Wanted::Page(below) => page(head, view.as_ref(), &address, below),
         }
     }
@@ -85,7 +91,14 @@ impl Pages {
     }
 
     async fn start(&self, head: &Head, notebook: &Notebook, address: &str) -> Response {
-        match launch_again(&self.core, notebook).await {
+        let launched = match launch_again(&self.core, notebook).await {
+            // Where there is no site to launch it from, a user's first one has nothing in it.
+            None if self.core.plan.load().vouched_by == VouchedBy::Login => {
+                Some(launch(&self.core, notebook, LaunchRequest::empty()).await)
+            }
+            launched => launched,
+        };
+        match launched {
             Some(Ok(launched)) => Response::redirect(303, &launched.url),
             Some(Err(LaunchError::TooMany { .. })) => too_many(head),
             Some(Err(LaunchError::Closing)) => self.once_more(head).await,

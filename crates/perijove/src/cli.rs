@@ -35,6 +35,7 @@ mod status;
 mod stop;
 mod table;
 mod upgrade;
+mod user;
 
 /// How long the running program may take to answer: a reload starts an application.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -57,6 +58,8 @@ enum Command {
     Stop(stop::Arguments),
     #[command(subcommand)]
     Notebook(notebook::Command),
+    #[command(subcommand)]
+    User(user::Command),
     Demo(demo::Arguments),
     Init(init::Arguments),
     Completions(completions::Arguments),
@@ -97,6 +100,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode, Failure> {
         Command::Upgrade(arguments) => upgrade::run(arguments),
         Command::Stop(arguments) => stop::run(arguments),
         Command::Notebook(command) => notebook::run(command),
+        Command::User(command) => user::run(command),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Completions(arguments) => completions::run(&arguments),

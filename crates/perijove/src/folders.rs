@@ -62,6 +62,11 @@ impl Folders {
         self.runtime.as_os_str().len() + LONGEST_SOCKET.len() <= SOCKET_NAME_LIMIT
     }
 
+    /// Makes the state folder, for this account alone.
+    pub(crate) fn make_state(&self) -> Result<(), FolderError> {
+        make_private(&self.state)
+    }
+
     /// Makes both folders, for this account alone, and takes the runtime folder for this process:
     /// with the lock of the process before, where that has passed it on.
     pub(crate) fn open(&self, passed_on: Option<OwnedFd>) -> Result<Lock, FolderError> {

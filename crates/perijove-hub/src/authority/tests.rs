@@ -10,7 +10,7 @@ use bytes::Bytes;
 use perijove_gateway::{Client, FieldBlock, Head, Scheme};
 use tokio::{sync::Semaphore, time::advance};
 
-use super::{Answer, Asked, Authority, Site, Word};
+use super::{Answer, Asked, Authenticator as _, Authority, Site, Word};
 use crate::spawn::Pending;
 
 /// A site that gives prepared answers, and counts the questions.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, isolation};
+use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, VouchedBy, isolation};
 use crate::origin::Origin;
 
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::ZERO;
@@ -34,7 +34,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
     let mut mistakes = Mistakes::default();
     refuse_what_comes_later(&config, &mut mistakes);
     let path = check_path(config.path.as_deref().unwrap_or("/notebook/"), &mut mistakes);
-    check_authority(config.authority.as_deref(), &mut mistakes);
+    let vouched_by = check_authority(config.authority.as_deref(), around, &mut mistakes);
     let site_paths = check_site_paths(&config.site_paths, &mut mistakes);
     let allow_origin = check_origins(&config.allow_origin, &mut mistakes);
     check_arguments(&config.arguments, &mut mistakes);
@@ -69,6 +69,8 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         python: python.unwrap_or_default(),
         package: around.package.clone(),
         guardian: around.guardian.clone(),
+        vouched_by,
+        is_alone: around.is_alone,
         state_folder: around.state_folder.clone(),
         runtime_folder: around.runtime_folder.clone(),
         max_notebooks: usize::try_from(max_notebooks).unwrap_or(usize::MAX),
@@ -132,15 +134,29 @@ fn check_path(written: &str, mistakes: &mut Mistakes) -> String {
     format!("/{inner}/")
 }
 
-fn check_authority(written: Option<&str>, mistakes: &mut Mistakes) {
+fn check_authority(
+    written: Option<&str>,
+    around: &Surroundings,
+    mistakes: &mut Mistakes,
+) -> VouchedBy {
     match written {
-        None | Some("site") => {}
-        Some("ticket" | "login") => {
-            let problem = "can only be \"site\": the others are not supported yet";
+        None => VouchedBy::Site,
+        Some("site") if !around.has_site => {
+            let hint = "write app.py, set `site.upstream`, or set `notebook.authority` to \"login\"";
+            mistakes.add("authority", "is \"site\", but there is no site to ask", Some(hint));
+            VouchedBy::Site
+        }
+        Some("site") => VouchedBy::Site,
+        Some("login") => VouchedBy::Login,
+        Some("ticket") => {
+            let problem = "can only be \"site\" or \"login\": tickets are not supported yet";
             mistakes.add("authority", problem, None);
+            VouchedBy::Site
         }
         Some(other) => {
-            mistakes.add("authority", format!("must be \"site\", not {other:?}"), None);
+            let problem = format!("must be \"site\" or \"login\", not {other:?}");
+            mistakes.add("authority", problem, None);
+            VouchedBy::Site
         }
     }
 }

@@ -6,6 +6,8 @@ use super::{Config, Lapse, Plan, Setting, Surroundings};
 
 fn around() -> Surroundings {
     Surroundings {
+        is_alone: false,
+        has_site: true,
         base: "/site".into(),
         state_folder: "/state".into(),
         runtime_folder: "/run/p".into(),
@@ -53,13 +55,13 @@ fn paths_begin_at_the_file_and_spans_have_units() {
 fn all_mistakes_are_told_at_once() {
     check_mistakes(
         r#"{"domain": "https://nb.example.com", "allow-from": [], "path": "notebook",
-            "authority": "login", "site-paths": ["a/b"], "allow-origin": ["*", "nonsense"],
+            "authority": "nobody", "site-paths": ["a/b"], "allow-origin": ["*", "nonsense"],
             "arguments": ["--ServerApp.base_url=/x", "--debug"], "max-notebooks": 0}"#,
         &[
             "notebook.domain is not supported yet",
             "notebook.allow-from is not supported yet",
             "notebook.path must begin with a slash",
-            "notebook.authority can only be \"site\": the others are not supported yet",
+            "notebook.authority must be \"site\" or \"login\", not \"nobody\"",
             "notebook.site-paths \"a/b\" must be one word, such as \"shutdown\"",
             "notebook.allow-origin must not be \"*\"",
             "notebook.allow-origin \"nonsense\" is no origin",

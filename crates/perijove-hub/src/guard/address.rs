@@ -99,6 +99,8 @@ mod tests {
 
     fn plan() -> Plan {
         let around = crate::Surroundings {
+            is_alone: false,
+            has_site: true,
             base: "/".into(),
             state_folder: "/s".into(),
             runtime_folder: "/r".into(),

@@ -9,6 +9,8 @@ use crate::{Config, Plan, Surroundings};
 
 fn plan(folder: &Path) -> Plan {
     let around = Surroundings {
+        is_alone: false,
+        has_site: true,
         base: folder.into(),
         state_folder: folder.join("state"),
         runtime_folder: folder.join("run"),

@@ -5,7 +5,7 @@ use std::{error::Error, sync::LazyLock};
 use minijinja::{Environment, Value, context};
 use perijove_gateway::{Head, Response};
 
-use crate::{launch::said, phase::Phase, server::View, user::hex};
+use crate::{launch::said, phase::Phase, server::View, user::{encode_path, hex}};
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -13,6 +13,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     for (name, source) in [
         ("base.html", include_str!("../templates/base.html")),
         ("absent.html", include_str!("../templates/absent.html")),
+        ("login.html", include_str!("../templates/login.html")),
+        ("signed_in.html", include_str!("../templates/signed_in.html")),
         ("failed.html", include_str!("../templates/failed.html")),
         ("message.html", include_str!("../templates/message.html")),
         ("progress.html", include_str!("../templates/progress.html")),
@@ -46,6 +48,29 @@ pub(crate) fn not_yours(head: &Head) -> Response {
             back: Some(("/", "Go to the site")),
         },
     )
+}
+
+/// Nobody is signed in: a person is led to the form and back to `next`, a program is told.
+pub(crate) fn sign_in_first(head: &Head, path: &str, next: Option<&[u8]>) -> Response {
+    let Some(next) = next.filter(|_| wants_page(head)) else {
+        return json(401, "sign in first", "open the page of notebooks in a browser");
+    };
+    let next = query_value(next);
+    let mut answer = Response::redirect(303, &format!("{path}-/login?next={next}"));
+    answer.fields.push("Cache-Control", "no-store");
+    answer
+}
+
+/// The form to sign in by, with what went wrong the last time.
+pub(crate) fn login(status: u16, path: &str, next: &str, name: &str, problem: &str) -> Response {
+    let action = format!("{path}-/login");
+    render(status, "login.html", context! { title => "Sign in", action, next, name, problem }, "")
+}
+
+/// Whoever comes to the form is signed in already.
+pub(crate) fn signed_in(path: &str, name: &str, next: &str) -> Response {
+    let action = format!("{path}-/logout");
+    render(200, "signed_in.html", context! { title => "Signed in", action, next, name }, "")
 }
 
 /// The site gives no answer.
@@ -112,7 +137,7 @@ pub(crate) fn foreign(head: &Head, reason: &str) -> Response {
 }
 
 /// A change that is asked for where there is nothing to be changed.
-pub(super) fn not_here(head: &Head) -> Response {
+pub(crate) fn not_here(head: &Head) -> Response {
     message(
         head,
         &Message {
@@ -183,6 +208,19 @@ pub(super) fn absent(head: &Head, view: Option<&View>) -> Response {
     render(404, "absent.html", values, "")
 }
 
+/// A user who never had this notebook, and may start it.
+pub(super) fn absent_yet(head: &Head, address: &str) -> Response {
+    if !wants_page(head) {
+        return json(404, "the notebook is not running", "start it by its page");
+    }
+    let values = context! {
+        title => "Your notebook",
+        is_first => true,
+        start => format!("{address}-/start"),
+    };
+    render(200, "absent.html", values, "")
+}
+
 pub(super) fn failed(head: &Head, view: &View) -> Response {
     let reason = view.reason.clone().unwrap_or_default();
     if !wants_page(head) {
@@ -245,6 +283,11 @@ fn render(status: u16, name: &str, values: Value, nonce: &str) -> Response {
     answer.fields.push("Referrer-Policy", "same-origin");
     answer.fields.push("X-Content-Type-Options", "nosniff");
     answer
+}
+
+/// A target as the value of a query: escapes stay readable by being escaped once more.
+fn query_value(target: &[u8]) -> String {
+    encode_path(&String::from_utf8_lossy(target))
 }
 
 fn nonce() -> String {

@@ -270,6 +270,8 @@ impl World {
 
 fn core(folder: &TempDir, fake: &Arc<Fake>, disk: &Arc<Disk>) -> Arc<Core> {
     let around = crate::Surroundings {
+        is_alone: false,
+        has_site: true,
         base: folder.path().into(),
         state_folder: folder.path().join("state"),
         runtime_folder: folder.path().join("run"),

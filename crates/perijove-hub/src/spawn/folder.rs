@@ -174,6 +174,8 @@ mod tests {
 
     fn prepare_in(folder: &Path, launch: &Launch) -> Result<(), SpawnError> {
         let around = crate::Surroundings {
+            is_alone: false,
+            has_site: true,
             base: folder.into(),
             state_folder: folder.join("state"),
             runtime_folder: folder.join("run"),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use perijove_hub::{Allowance, Sandboxing, Setting};
+use perijove_hub::{Allowance, Sandboxing, Setting, VouchedBy};
 
 use super::{
     Period, Plan, Size,
@@ -148,7 +148,11 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
         }
     }
     writeln!(text, "  python       {}", notebook.python.display())?;
-    writeln!(text, "  who passes   the site decides")?;
+    let who = match notebook.vouched_by {
+        VouchedBy::Site => "the site decides",
+        VouchedBy::Login => "users of `perijove user`, with their passwords",
+    };
+    writeln!(text, "  who passes   {who}")?;
     writeln!(text, "  running      at most {}", notebook.max_notebooks)?;
     let ended = |after: Duration| match after {
         Duration::ZERO => "never".to_owned(),

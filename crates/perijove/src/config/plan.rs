@@ -119,7 +119,8 @@ impl Plan {
     }
 
     fn decide(config: &Config, written: Entry, check: &mut Check<'_>) -> Self {
-        let site = site::decide(&config.site, !config.route.is_empty(), check);
+        let has_routes = !config.route.is_empty() || notebook::stands_alone(config);
+        let site = site::decide(&config.site, has_routes, check);
         let folders = check.folders(config);
         let notebook = notebook::decide(config, &site, &folders, check);
         let routes = edge::routes(config, &site.finish, check);

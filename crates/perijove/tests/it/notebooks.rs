@@ -3,6 +3,7 @@
 //! Jupyter comes from `target/venvs/test`, which `make test-rust` prepares.
 
 mod bad_input;
+mod login;
 mod restart;
 mod trouble;
 pub(crate) mod visitor;
@@ -25,7 +26,7 @@ pub(crate) fn site_with_people() -> Plan {
         .with_notebooks()
 }
 
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let python = crate::site::root().join("target/venvs/test/bin/python");
     assert!(python.exists(), "{} is missing: `make test-rust` prepares it", python.display());
     python

@@ -243,7 +243,7 @@ fn handing_over(socket: &TcpListener, folder: &Path) -> Command {
 }
 
 /// The program, to be run in a folder with an environment that holds nothing of the test's.
-fn program(folder: &Path) -> Command {
+pub(crate) fn program(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perijove"));
     command.current_dir(folder).env_clear().stdin(Stdio::null());
     for name in ["PATH", "HOME", "LANG"] {

@@ -10,6 +10,11 @@ use super::{
 };
 use crate::{config::Config, folders::Folders};
 
+/// Whether notebooks can be served where there is no site.
+pub(super) fn stands_alone(config: &Config) -> bool {
+    config.notebook.authority.as_deref() == Some("login")
+}
+
 /// None when the site has no use for notebooks: files alone, or no Python that could run them and
 /// nothing written about them.
 pub(super) fn decide(
@@ -25,17 +30,29 @@ pub(super) fn decide(
         SiteTarget::Upstream(_) | SiteTarget::Nothing => None,
     };
     let is_written = check.is_written("notebook");
-    if site.target == SiteTarget::Nothing && !site.is_broken {
+    let has_site = site.target != SiteTarget::Nothing || site.is_broken;
+    if !has_site && !stands_alone(config) {
         if is_written {
-            let hint = "the site says who may use them: write app.py, or set `site.upstream`";
+            let hint = "the site says who may use them: write app.py, set `site.upstream`, or set \
+                        `notebook.authority` to \"login\"";
             check.wrong("notebook", "there is no application beside the files", hint);
         }
         return None;
     }
+    let of_site = match of_site {
+        None if !has_site && config.notebook.python.is_none() => {
+            Some(python(None, "notebook.python", &site.root, check)?)
+        }
+        of_site => of_site,
+    };
     if of_site.is_none() && !is_written {
         return None;
     }
+    let has_files = site.files.iter().any(|files| files.path == "/");
+    let has_root = config.route.iter().any(|route| route.path == "/");
     let surroundings = Surroundings {
+        is_alone: !has_site && !has_files && !has_root,
+        has_site,
         base: site.root.clone(),
         state_folder: folders.state.clone(),
         runtime_folder: folders.runtime.clone(),

@@ -29,6 +29,11 @@ impl<'a> Visitor<'a> {
         Self { site, cookie, base: format!("/notebook/{encoded}/") }
     }
 
+    /// Somebody whose cookie another has set.
+    pub(crate) fn with_cookie(site: &'a Site, name: &str, cookie: &str) -> Self {
+        Self { cookie: format!("Cookie: {cookie}"), ..Self::new(site, name) }
+    }
+
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
         let origin = format!("Origin: http://{}", self.site.address());
         self.ask_with(method, path, &[&origin], body).await
