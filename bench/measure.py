@@ -23,9 +23,14 @@ def descendants(roots: list[int]) -> list[int]:
             continue
         parent = int(stat.rpartition(")")[2].split()[1])
         children.setdefault(parent, []).append(int(entry.name))
-    found, waiting = [], list(roots)
+    # A guardian may be both a root and below one: whoever forked it may live still.
+    found: list[int] = []
+    waiting, seen = list(roots), set()
     while waiting:
         process = waiting.pop()
+        if process in seen:
+            continue
+        seen.add(process)
         found.append(process)
         waiting.extend(children.get(process, []))
     return found

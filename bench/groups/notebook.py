@@ -51,8 +51,9 @@ class Jupyter:
             time.sleep(0.01)
         raise TimeoutError(f"no Jupyter at {self.address}{self.base}")
 
-    def execute_times(self) -> tuple[float, list[float]]:
-        """Seconds from POST of a kernel to its first answer, then of each further execution."""
+    def execute_times(self, executions: int = EXECUTIONS) -> tuple[float, list[float]]:
+        """Seconds from POST of a kernel to its first answer, then of each further execution. The
+        kernel is left running when there are none of these."""
         import websocket
 
         begin = time.perf_counter()
@@ -68,13 +69,14 @@ class Jupyter:
         )
         with contextlib.closing(channel):
             times = []
-            for count in range(EXECUTIONS + 1):
+            for count in range(executions + 1):
                 sent = time.perf_counter()
                 execute(channel, session)
                 times.append(time.perf_counter() - sent)
                 if count == 0:
                     first = time.perf_counter() - begin
-        self.request("DELETE", f"{self.base}api/kernels/{kernel}")
+        if executions:
+            self.request("DELETE", f"{self.base}api/kernels/{kernel}")
         return first, times[1:]
 
 
@@ -120,10 +122,11 @@ def execute(channel, session: str) -> None:
             missing.discard("idle")
 
 
-def perijove_site(server: Server, tools: Tools, folder: Path) -> None:
+def perijove_site(server: Server, tools: Tools, folder: Path, more: str = "") -> None:
     text = (
         f'[site]\nroot = "{SITES}"\napp = "door:application"\nworkers = 1\npython = "{tools.python}"\n'
         f'[notebook]\nfolder = "{folder}/notebooks"\npython = "{tools.python}"\n'
+        f"max-notebooks = 200\n{more}"
     )
     peers.perijove(server, tools, folder, text)
 
@@ -139,6 +142,8 @@ c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
 c.Spawner.args = ["--allow-root"]
+c.Spawner.start_timeout = c.Spawner.http_timeout = 300
+c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.services = [{{"name": "bench", "api_token": "bench-token-bench-token"}}]
 c.JupyterHub.load_roles = [{{"name": "bench", "services": ["bench"], "scopes":
     ["admin:users", "admin:servers", "access:servers"]}}]
@@ -162,16 +167,32 @@ def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
     start(server, command, folder=folder, env=environment)
 
 
-@contextlib.contextmanager
-def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
+def click_perijove(server: Server, user: str, patience: float = 60) -> Jupyter:
     jupyter = Jupyter(
-        server.address, "/notebook/bench/", {"Cookie": "user=bench", "Origin": server.url}
+        server.address, f"/notebook/{user}/", {"Cookie": f"user={user}", "Origin": server.url}
     )
-    begin = time.perf_counter()
     status, body, _ = jupyter.request("GET", "/launch")
     if status != 303:
         raise RuntimeError(f"launch failed: {status} {body[:500]!r}")
-    jupyter.wait_ready()
+    jupyter.wait_ready(patience)
+    return jupyter
+
+
+def until_prepared(server: Server) -> None:
+    """Until notebooks are started as they are in the long run: warm."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        status = json.loads(perijove_command(server, "status", "--json") or "{}")
+        if (status.get("starts") or {}).get("state") != "starting":
+            return
+        time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
+    until_prepared(server)
+    begin = time.perf_counter()
+    jupyter = click_perijove(server, "bench")
     try:
         yield jupyter, time.perf_counter() - begin
     finally:
@@ -195,20 +216,29 @@ def all_roots(server: Server) -> list[int]:
     return server.roots + [row["pid"] for row in rows if row.get("pid")]
 
 
-@contextlib.contextmanager
-def clicked_hub(server: Server) -> Iterator[tuple[Jupyter, float]]:
+def known_to_hub(server: Server, user: str) -> Jupyter:
     jupyter = Jupyter(
-        server.address, "/user/bench/", {"Authorization": "token bench-token-bench-token"}
+        server.address, f"/user/{user}/", {"Authorization": "token bench-token-bench-token"}
     )
     end = time.monotonic() + 30
     while jupyter.request("GET", "/hub/api/")[0] != 200 and time.monotonic() < end:
         time.sleep(0.1)
-    jupyter.request("POST", "/hub/api/users/bench")
-    begin = time.perf_counter()
-    status, body, _ = jupyter.request("POST", "/hub/api/users/bench/server")
+    jupyter.request("POST", f"/hub/api/users/{user}")
+    return jupyter
+
+
+def click_hub(jupyter: Jupyter, user: str, patience: float = 60) -> None:
+    status, body, _ = jupyter.request("POST", f"/hub/api/users/{user}/server")
     if status not in (201, 202):
         raise RuntimeError(f"spawn failed: {status} {body[:500]!r}")
-    jupyter.wait_ready()
+    jupyter.wait_ready(patience)
+
+
+@contextlib.contextmanager
+def clicked_hub(server: Server) -> Iterator[tuple[Jupyter, float]]:
+    jupyter = known_to_hub(server, "bench")
+    begin = time.perf_counter()
+    click_hub(jupyter, "bench")
     yield jupyter, time.perf_counter() - begin
     jupyter.request("DELETE", "/hub/api/users/bench/server")
 
