@@ -160,6 +160,9 @@ impl Local {
         if !start.plan.warm {
             return Err(Cold::Off);
         }
+        if spec.program != start.plan.python {
+            return Err(Cold::Because("it runs within another program".to_owned()));
+        }
         if let Some(reason) = why_cold(start.plan) {
             return Err(Cold::Because(reason));
         }

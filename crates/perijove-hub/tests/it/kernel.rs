@@ -52,7 +52,7 @@ impl Kernel {
 
     /// Asks for the kernel's version until there is an answer: what is sent to one that starts may
     /// be lost.
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let id = self.send("kernel_info_request", json!({})).await;

@@ -52,22 +52,36 @@ impl Record {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    /// Replaces the file as a whole.
+    /// Replaces the file as a whole. It need not outlive a crash of the machine, which ends the
+    /// server too.
     pub(super) fn write(&self, path: &Path) -> io::Result<()> {
         let fresh = beside(path, "new");
-        let written = self.write_fresh(&fresh).and_then(|()| fs::rename(&fresh, path));
+        let written = self.write_fresh(&fresh).and_then(|_| fs::rename(&fresh, path));
+        if written.is_err() {
+            fs::remove_file(&fresh).ok();
+        }
+        written
+    }
+
+    /// The same, and it outlives that.
+    fn write_for_good(&self, path: &Path) -> io::Result<()> {
+        let fresh = beside(path, "new");
+        let written = self
+            .write_fresh(&fresh)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| fs::rename(&fresh, path));
         if written.is_err() {
             fs::remove_file(&fresh).ok();
         }
         written?;
-        // The name, too, must survive a crash of the machine.
+        // So must the name.
         match path.parent() {
             Some(folder) => File::open(folder)?.sync_all(),
             None => Ok(()),
         }
     }
 
-    fn write_fresh(&self, fresh: &Path) -> io::Result<()> {
+    fn write_fresh(&self, fresh: &Path) -> io::Result<File> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -76,13 +90,13 @@ impl Record {
             .custom_flags(libc::O_NOFOLLOW)
             .open(fresh)?;
         file.write_all(&serde_json::to_vec(self)?)?;
-        file.sync_all()
+        Ok(file)
     }
 
     /// Records the end even on a full disk: then without lines, over what is there already, which
     /// needs no more room.
     pub(super) fn write_end(mut self, path: &Path) -> io::Result<()> {
-        match self.write(path) {
+        match self.write_for_good(path) {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {}
             written => return written,
         }
