@@ -40,6 +40,14 @@ pub struct Config {
     pub max_per_user: Option<u32>,
     /// When a notebook is ended, counted from its start, whatever happens; 0 is never.
     pub kill_timeout: Option<Lapse>,
+    /// When a notebook is ended that nobody uses: counted from the last thing that its user did, or
+    /// that a kernel or a terminal had to do. Open tabs do not count. 0 is never.
+    pub idle_timeout: Option<Lapse>,
+    /// How long before its end a notebook's pages warn of it: a tenth of `idle-timeout` or
+    /// `kill-timeout`, 10 minutes at most, unless told otherwise.
+    pub warn_before: Option<Lapse>,
+    /// When a kernel is ended, alone, that nobody uses and that has nothing to do; 0 is never.
+    pub kernel_idle_timeout: Option<Lapse>,
     /// How long a notebook may take until it answers.
     pub start_timeout: Option<Lapse>,
     /// Paths below `path` that are ordinary requests to the site.
@@ -74,7 +82,6 @@ pub struct Config {
 
     // Known names whose time has not come: they are refused by name instead of being ignored.
     pub domain: Option<IgnoredAny>,
-    pub idle_timeout: Option<IgnoredAny>,
     pub allow_from: Option<IgnoredAny>,
 }
 
@@ -150,6 +157,12 @@ pub struct Plan {
     pub max_per_user: usize,
     /// Zero is never.
     pub kill_timeout: Setting<Duration>,
+    /// Zero is never.
+    pub idle_timeout: Duration,
+    /// `None` is a part of what it warns of.
+    pub warn_before: Option<Duration>,
+    /// Zero is never.
+    pub kernel_idle_timeout: Duration,
     pub start_timeout: Duration,
     /// Without slashes at their ends.
     pub site_paths: Vec<String>,

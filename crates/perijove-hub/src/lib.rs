@@ -11,6 +11,7 @@ mod core;
 mod entrance;
 mod guard;
 mod hub;
+mod idle;
 mod isolation;
 mod launch;
 mod login;

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod events;
+mod own;
 mod render;
 
 pub(crate) use render::{
@@ -39,6 +40,8 @@ pub(crate) struct Pages {
 enum Wanted<'a> {
     Events,
     Start,
+    /// One of the user's own pages.
+    Own(&'a str),
     /// A page of Jupyter's; what follows the user's address.
     Page(&'a str),
 }
@@ -69,7 +72,7 @@ impl Pages {
         let wanted = match below {
             "-/progress" => Wanted::Events,
             "-/start" => Wanted::Start,
-            other => Wanted::Page(other),
+            other => other.strip_prefix("-/").map_or(Wanted::Page(other), Wanted::Own),
         };
         let view = self.core.server(&notebook).map(|server| server.view());
         let may_start = plan.vouched_by == VouchedBy::Login;
@@ -78,6 +81,7 @@ impl Pages {
             Wanted::Start if head.method() == "POST" => self.start(head, &notebook, &address).await,
             Wanted::Start => Response::redirect(303, &address),
             Wanted::Page(_) if view.is_none() && may_start => render::absent_yet(head, &address),
+            Wanted::Own(below) => own::answer(&self.core, &request, &notebook, below).await,
             Wanted::Page(below) => page(head, view.as_ref(), &address, below),
         }
     }

@@ -5,9 +5,13 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    context::Context,
+    idle::{Life, Use},
     launch::{LaunchError, Launched},
     phase::Phase,
     record::{Launch, Record},
@@ -30,6 +34,8 @@ pub(crate) struct Server {
 pub(crate) enum Message {
     /// Run this, or go on when the same runs already.
     Launch { launch: Box<Launch>, reply: oneshot::Sender<Result<Launched, LaunchError>> },
+    /// Ask it how it is used; the reply is `None` when it does not run, or does not say.
+    Look { as_person: bool, reply: oneshot::Sender<Option<Use>> },
     /// End it, if it runs; the reply comes when it has ended, and says whether it ran.
     Stop { reply: oneshot::Sender<bool> },
 }
@@ -48,6 +54,8 @@ pub(crate) struct View {
     /// Whether it was forked ready; `None` when it does not run.
     pub(crate) is_warm: Option<bool>,
     pub(crate) kill_at: Option<u64>,
+    /// What is known of its use, while it runs.
+    pub(crate) life: Life,
     /// `None` when it was never launched.
     pub(crate) hash: Option<String>,
     pub(crate) folder: Option<PathBuf>,
@@ -57,6 +65,37 @@ pub(crate) struct View {
     pub(crate) last_lines: Vec<String>,
     /// What could be started again.
     pub(crate) again: Option<Launch>,
+    pub(crate) home: Home,
+}
+
+/// Where one gets to from a notebook's pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Home {
+    pub(crate) url: String,
+    pub(crate) title: String,
+}
+
+impl Default for Home {
+    fn default() -> Self {
+        Self { url: "/".to_owned(), title: "Back to the site".to_owned() }
+    }
+}
+
+impl Home {
+    /// As the site has said with the launch, in `home_url` and `home_title`.
+    fn of(context: &Context) -> Self {
+        let text = |key| context.rest.get(key).and_then(Value::as_str).map(str::to_owned);
+        // Nothing that a page would run as a script.
+        let is_place = |url: &String| {
+            let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+            is_web || (url.starts_with('/') && !url.starts_with("//"))
+        };
+        let own = Self::default();
+        Self {
+            url: text("home_url").filter(is_place).unwrap_or(own.url),
+            title: text("home_title").unwrap_or(own.title),
+        }
+    }
 }
 
 impl Server {
@@ -82,6 +121,22 @@ impl Server {
         answer.await.map_err(|_| LaunchError::Closing)?
     }
 
+    /// How it is used now; `None` when it does not run, or does not say.
+    pub(crate) async fn look(&self) -> Option<Use> {
+        self.ask(false).await
+    }
+
+    /// The same, and it lives on as if somebody had done something.
+    pub(crate) async fn keep(&self) -> Option<Use> {
+        self.ask(true).await
+    }
+
+    async fn ask(&self, as_person: bool) -> Option<Use> {
+        let (reply, answer) = oneshot::channel();
+        self.mailbox.send(Message::Look { as_person, reply }).await.ok()?;
+        answer.await.ok()?
+    }
+
     /// Ends it; says whether it ran. `None` when perijove itself is ending.
     pub(crate) async fn stop(&self) -> Option<bool> {
         let (reply, answer) = oneshot::channel();
@@ -101,12 +156,14 @@ impl View {
             process: None,
             is_warm: None,
             kill_at: None,
+            life: Life::default(),
             hash: None,
             folder: None,
             log: place.log.clone(),
             reason: None,
             last_lines: Vec::new(),
             again: None,
+            home: Home::default(),
         }
     }
 
@@ -123,6 +180,7 @@ impl View {
             started,
             process: runs.map(|handle| handle.process),
             is_warm: runs.map(|handle| handle.is_warm),
+            life: Life::default(),
             kill_at: started.filter(|_| kill_timeout > 0).map(|at| at.saturating_add(kill_timeout)),
             hash: Some(launch.hash.clone()),
             folder: Some(launch.folder.clone()),
@@ -130,6 +188,7 @@ impl View {
             reason: ended.map(|ended| ended.reason.clone()),
             last_lines: ended.map(|ended| ended.last_lines.clone()).unwrap_or_default(),
             again: (!record.phase.is_active()).then(|| record.launch.clone()),
+            home: Home::of(&launch.context),
         }
     }
 }

@@ -21,7 +21,7 @@ mod warm;
 
 pub(crate) use folder::{ensure_notebook, prepare, replace, startup_path, temporary_path};
 pub(crate) use local::Local;
-pub(crate) use probe::{ProbeError, probe};
+pub(crate) use probe::{ProbeError, Way, ask, probe};
 use warm::Warm;
 
 pub(crate) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

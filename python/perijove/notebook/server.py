@@ -7,11 +7,14 @@ only address, token and base URL do not count.
 from __future__ import annotations
 
 import hmac
+import importlib.util
 import os
 import re
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import jupyter_server
@@ -29,6 +32,7 @@ if tuple(map(int, jupyter_server.__version__.split(".")[:2])) < (2, 0):
         "run `pip install --upgrade jupyter_server`"
     )
 
+HERE = os.path.dirname(os.path.abspath(__file__))
 # As much as the gateway lets through to a notebook.
 LARGEST_BODY = 2 << 30
 
@@ -91,6 +95,7 @@ class GatewayServer(ServerApp):
     listener: socket.socket
     forced: dict[str, Any]
     forker: Any = None
+    attend: Callable[[Any], None]
     no_browser_open_file = True
 
     @default("max_body_size")
@@ -122,6 +127,10 @@ class GatewayServer(ServerApp):
         # A socket is added from within the loop.
         self.io_loop.add_callback(self._http_server.add_socket, self.listener)
 
+    def initialize(self, *args: Any, **kwargs: Any) -> None:
+        super().initialize(*args, **kwargs)
+        self.attend(self)
+
     def running_server_info(self, kernel_count: bool = True) -> str:
         return f"Jupyter Server {self.version} serves {self.base_url} on perijove's socket"
 
@@ -138,7 +147,25 @@ def run(listener: socket.socket, message: dict[str, Any], forker: Any = None) ->
     GatewayServer.listener = listener
     GatewayServer.forker = forker
     GatewayServer.forced = forced_settings(message)
+    GatewayServer.attend = staticmethod(lambda app: attend(app, message))
     GatewayServer.launch_instance(argv=list(message.get("arguments") or []))
+
+
+def attend(app: ServerApp, message: dict[str, Any]) -> None:
+    """Adds what perijove needs to a server that is set up."""
+    activity.watch(app, float(message.get("kernel_idle_timeout") or 0))
+    classic.add(app)
+
+
+def load(file: str) -> ModuleType:
+    """Loads a module that lies beside this one, wherever that is."""
+    name = f"_perijove_notebook_{file.removesuffix('.py')}"
+    spec = importlib.util.spec_from_file_location(name, os.path.join(HERE, file))
+    if spec is None or spec.loader is None:
+        raise ImportError(file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +185,8 @@ def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
         "keyfile": "",
         "terminals_enabled": True,
         "jpserver_extensions": {"jupyterlab": True},
+        # There is an entry of ours in its place, which leads back to the site.
+        "quit_button": False,
     }
     # A token lets Jupyter name any Origin in its answers; here only those that the gateway lets in.
     origins = message.get("allow_origin") or []
@@ -168,9 +197,20 @@ def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
     paths = message.get("extra_template_paths") or []
     if paths:
         server["extra_template_paths"] = list(paths)
-    return {"ServerApp": server, "GatewayServer": dict(server), "IdentityProvider": {"token": ""}}
+    return {
+        "ServerApp": server,
+        "GatewayServer": dict(server),
+        "IdentityProvider": {"token": ""},
+        # What warns in the page before the end, for JupyterLab and Notebook.
+        "LabServerApp": {"extra_labextensions_path": [os.path.join(HERE, "labextension")]},
+    }
 
 
 def initials(name: str) -> str:
     words = [word for word in name.replace("@", " ").replace(".", " ").split() if word]
     return "".join(word[0] for word in words[:2]).upper() or name[:1].upper()
+
+
+# Read before a server is forked, so that no fork has to.
+activity = load("activity.py")
+classic = load("classic.py")

@@ -9,6 +9,8 @@ use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, VouchedBy, isol
 use crate::origin::Origin;
 
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::ZERO;
+/// Long enough for what is left over night, short enough that nothing is left for ever.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_START_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_NOTEBOOKS: u32 = 100;
 const DEFAULT_MAX_PER_USER: u32 = 5;
@@ -76,6 +78,9 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         max_notebooks: usize::try_from(max_notebooks).unwrap_or(usize::MAX),
         max_per_user: usize::try_from(max_per_user).unwrap_or(usize::MAX),
         kill_timeout,
+        idle_timeout: config.idle_timeout.map_or(DEFAULT_IDLE_TIMEOUT, |lapse| lapse.0),
+        warn_before: config.warn_before.map(|lapse| lapse.0),
+        kernel_idle_timeout: config.kernel_idle_timeout.map_or(Duration::ZERO, |lapse| lapse.0),
         start_timeout: config.start_timeout.map_or(DEFAULT_START_TIMEOUT, |lapse| lapse.0),
         site_paths,
         arguments: config.arguments,
@@ -107,7 +112,6 @@ impl Mistakes {
 fn refuse_what_comes_later(config: &Config, mistakes: &mut Mistakes) {
     let later = [
         ("domain", config.domain.is_some()),
-        ("idle-timeout", config.idle_timeout.is_some()),
         ("allow-from", config.allow_from.is_some()),
     ];
     for (key, _) in later.into_iter().filter(|(_, is_set)| *is_set) {

@@ -15,7 +15,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("absent.html", include_str!("../templates/absent.html")),
         ("login.html", include_str!("../templates/login.html")),
         ("signed_in.html", include_str!("../templates/signed_in.html")),
+        ("end.html", include_str!("../templates/end.html")),
         ("failed.html", include_str!("../templates/failed.html")),
+        ("list.html", include_str!("../templates/list.html")),
         ("message.html", include_str!("../templates/message.html")),
         ("progress.html", include_str!("../templates/progress.html")),
     ] {
@@ -250,14 +252,14 @@ fn message(head: &Head, message: &Message<'_>) -> Response {
 }
 
 /// Whether the client would rather see a page than data.
-fn wants_page(head: &Head) -> bool {
+pub(super) fn wants_page(head: &Head) -> bool {
     head.get("accept").is_some_and(|accept| {
         let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
         accept.split(',').any(|kind| kind.trim().starts_with("text/html"))
     })
 }
 
-fn json(status: u16, error: &str, hint: &str) -> Response {
+pub(super) fn json(status: u16, error: &str, hint: &str) -> Response {
     // Jupyter's own pages look for `message`.
     let body = serde_json::json!({"error": error, "message": error, "hint": hint});
     let mut answer = Response::new(status, "application/json", body.to_string());
@@ -265,7 +267,7 @@ fn json(status: u16, error: &str, hint: &str) -> Response {
     answer
 }
 
-fn render(status: u16, name: &str, values: Value, nonce: &str) -> Response {
+pub(super) fn render(status: u16, name: &str, values: Value, nonce: &str) -> Response {
     let rendered = TEMPLATES.get_template(name).and_then(|template| template.render(values));
     let text = rendered.unwrap_or_else(|error| {
         tracing::error!(name, %error, "a page could not be made");
@@ -291,6 +293,7 @@ fn query_value(target: &[u8]) -> String {
 }
 
 fn nonce() -> String {
+pub(super) fn nonce() -> String {
     let mut bytes = [0; 16];
     // Without randomness the page works by its refresh only: the policy then names no script.
     if getrandom::fill(&mut bytes).is_err() {

@@ -17,6 +17,9 @@ use crate::{
 
 mod down;
 mod up;
+mod vigil;
+
+use vigil::Vigil;
 
 /// One server, with all that is known of it.
 pub(crate) struct Task {
@@ -30,6 +33,8 @@ pub(crate) struct Task {
     seat: Option<Seat>,
     view: watch::Sender<View>,
     messages: mpsc::Receiver<Message>,
+    /// Looks after its use while it runs.
+    vigil: Vigil,
     /// Who waits for its end.
     waiting: Vec<oneshot::Sender<bool>>,
 }
@@ -51,6 +56,7 @@ impl Task {
             seat: None,
             view,
             messages,
+            vigil: Vigil::default(),
             waiting: Vec::new(),
         }
     }
@@ -126,7 +132,11 @@ impl Task {
 
     fn show(&self) {
         let view = self.record.as_ref().map(|record| View::of(record, &self.place));
-        self.view.send_replace(view.unwrap_or_else(|| View::blank(&self.place)));
+        let mut view = view.unwrap_or_else(|| View::blank(&self.place));
+        if self.phase == Phase::Ready {
+            view.life = self.vigil.life();
+        }
+        self.view.send_replace(view);
     }
 
     async fn rest(&mut self) {
@@ -143,6 +153,9 @@ impl Task {
                     self.save_in_the_end().await;
                 }
                 reply.send(was_failed).ok();
+            }
+            Some(Message::Look { reply, .. }) => {
+                reply.send(None).ok();
             }
             None => std::future::pending().await,
         }

@@ -263,6 +263,7 @@ fn spec(start: &Start<'_>, bounds: Bounds) -> guardian::Spec {
         "arguments": plan.arguments,
         "extra_template_paths": launch.context.extra_template_paths,
         "allow_origin": plan.allow_origin,
+        "kernel_idle_timeout": plan.kernel_idle_timeout.as_secs_f64(),
     });
     let mut environment = environment(start);
     environment.extend(bounds.environment);

@@ -13,6 +13,7 @@ mod api_description;
 mod authority;
 mod client;
 mod disk;
+mod idle;
 mod interrupted;
 mod isolation;
 mod jupyter;

@@ -167,6 +167,14 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
     }
     writeln!(text, "  starts       {}", if notebook.warm { "warm" } else { "cold" })?;
     write_isolation(text, &notebook.isolation)?;
+    match notebook.idle_timeout {
+        Duration::ZERO => writeln!(text, "  unused       never ended")?,
+        after => writeln!(text, "  unused       ended after {}", Period(after))?,
+    }
+    if notebook.kernel_idle_timeout > Duration::ZERO {
+        let after = Period(notebook.kernel_idle_timeout);
+        writeln!(text, "  kernels      ended after {after} without use")?;
+    }
     if notebook.insecure {
         writeln!(text, "  plain HTTP   beyond this machine too")?;
     }

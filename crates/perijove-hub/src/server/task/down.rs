@@ -79,6 +79,9 @@ impl Task {
                         self.save_in_the_end().await;
                         self.show();
                     }
+                    Some(Message::Look { reply, .. }) => {
+                        reply.send(None).ok();
+                    }
                     None => std::future::pending().await,
                 },
             }

@@ -17,6 +17,8 @@ enum Turn {
     Stop,
     Replace,
     Over,
+    /// Nobody uses it.
+    Unused,
 }
 
 impl Task {
@@ -33,7 +35,7 @@ impl Task {
                 self.go(Phase::Ready);
                 self.save_in_the_end().await;
             }
-            Ok(Turn::Stop | Turn::Replace) => {
+            Ok(Turn::Stop | Turn::Replace | Turn::Unused) => {
                 self.go(Phase::Stopping);
                 self.save_in_the_end().await;
             }
@@ -111,6 +113,7 @@ impl Task {
         let core = self.core.clone();
         let place = self.place.clone();
         let mut ended = core.spawner.ended(&place, &handle);
+        self.vigil.begin(self.record.as_ref(), &core.plan.load());
         let turn = loop {
             tokio::select! {
                 () = &mut ended => break Turn::Over,
@@ -119,12 +122,17 @@ impl Task {
                         break turn;
                     }
                 }
+                heard = self.vigil.next(&place) => {
+                    if self.judge(heard) {
+                        break Turn::Unused;
+                    }
+                }
             }
         };
         self.core.close_door(&self.notebook, &self.place);
         match turn {
             Turn::Over => self.go(Phase::Lost),
-            Turn::Stop | Turn::Replace => {
+            Turn::Stop | Turn::Replace | Turn::Unused => {
                 self.go(Phase::Stopping);
                 self.save_in_the_end().await;
             }
@@ -147,6 +155,14 @@ impl Task {
             Some(Message::Stop { reply }) => {
                 self.waiting.push(reply);
                 Some(Turn::Stop)
+            }
+            Some(Message::Look { as_person, reply }) => {
+                if self.phase == Phase::Ready {
+                    self.vigil.look(as_person, reply);
+                } else {
+                    reply.send(None).ok();
+                }
+                None
             }
             None => std::future::pending().await,
         }

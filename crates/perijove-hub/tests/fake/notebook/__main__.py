@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 told = json.loads(sys.stdin.read())
 base = told["base_url"]
@@ -20,10 +21,11 @@ if behaviour == "dies":
     raise RuntimeError("a fault in the configuration")
 count = 0
 cell = {"base": base}
+last, busy = time.time(), False
 
 
 def handle(connection):
-    global count
+    global count, last, busy
     file = connection.makefile("rb")
     while True:
         line = file.readline().decode("latin-1")
@@ -58,6 +60,12 @@ def handle(connection):
                 answer = json.dumps({"result": cell.get("result")}).encode()
             except BaseException as error:
                 answer = json.dumps({"error": repr(error)}).encode()
+        elif path == "api/perijove/activity":
+            last = time.time() if method == "POST" else last
+            active = time.time() if busy else last
+            answer = json.dumps({"last_action": last, "last_active": active, "busy": busy}).encode()
+        elif path in ("busy", "rest"):
+            busy = path == "busy"
         elif path == "exit":
             os.kill(os.getpid(), signal.SIGKILL)
         elif path is not None and path.startswith("request"):
@@ -70,6 +78,8 @@ def handle(connection):
         head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\n"
         head += f"Content-Length: {len(answer)}\r\n"
         connection.sendall(head.encode() + extra + b"\r\n" + answer)
+        if fields.get("connection") == "close":
+            return connection.shutdown(socket.SHUT_RDWR)
 
 
 def echo(connection, file, fields):
