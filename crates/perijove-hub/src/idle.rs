@@ -79,10 +79,7 @@ impl Rules {
     pub(crate) fn new(idle: Duration, warn_before: Option<Duration>) -> Self {
         // A span below a second is not "never".
         let seconds = |span: Duration| u64::try_from(span.as_millis().div_ceil(1000)).ok();
-        Self {
-            idle: seconds(idle).unwrap_or(u64::MAX),
-            warn_before: warn_before.and_then(seconds),
-        }
+        Self { idle: seconds(idle).unwrap_or(u64::MAX), warn_before: warn_before.and_then(seconds) }
     }
 
     /// How long an end is said before, when it comes after so long.
@@ -129,7 +126,8 @@ pub(crate) fn due(now: u64, rules: Rules, known: Option<Use>, term: Term) -> Due
 pub(crate) fn in_words(seconds: u64) -> String {
     let units = [(3600, "h"), (60, "min")];
     let whole = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
-    whole.map_or_else(|| format!("{seconds} s"), |(unit, name)| format!("{} {name}", seconds / unit))
+    whole
+        .map_or_else(|| format!("{seconds} s"), |(unit, name)| format!("{} {name}", seconds / unit))
 }
 
 #[cfg(test)]

@@ -110,10 +110,7 @@ impl Mistakes {
 }
 
 fn refuse_what_comes_later(config: &Config, mistakes: &mut Mistakes) {
-    let later = [
-        ("domain", config.domain.is_some()),
-        ("allow-from", config.allow_from.is_some()),
-    ];
+    let later = [("domain", config.domain.is_some()), ("allow-from", config.allow_from.is_some())];
     for (key, _) in later.into_iter().filter(|(_, is_set)| *is_set) {
         mistakes.add(key, "is not supported yet", Some("leave it out"));
     }

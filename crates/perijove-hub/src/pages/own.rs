@@ -130,7 +130,10 @@ pub(super) fn list(
     let running = known.iter().filter(|(_, view)| view.phase.is_active()).count();
     if !wants_page(head) {
         let entries: Vec<_> = known.iter().map(|(each, view)| entry(each, view)).collect();
-        return data(200, &json!({"notebooks": entries, "running": running, "most": plan.max_per_user}));
+        return data(
+            200,
+            &json!({"notebooks": entries, "running": running, "most": plan.max_per_user}),
+        );
     }
     let now = clock::now();
     let rows: Vec<Value> = known.iter().map(|(each, view)| row(each, view, now)).collect();

@@ -124,7 +124,9 @@ impl Task {
                 "the pages of a notebook warn of its end"
             );
         }
-        if due.is_over && let Some(record) = &mut self.record {
+        if due.is_over
+            && let Some(record) = &mut self.record
+        {
             let span = in_words(rules.idle);
             let reason = format!("it was ended: nobody had used it for {span}");
             record.ended = Some(Ended { reason, last_lines: Vec::new() });
