@@ -102,7 +102,11 @@ impl Api {
         let is_ready = launched.phase == Phase::Ready;
         let body = json!({
             "url": launched.url,
-            "state": if is_ready { "ready" } else { "starting" },
+            "state": match launched.is_asking {
+                true => "asking",
+                false if is_ready => "ready",
+                false => "starting",
+            },
             "created": launched.is_created,
         });
         Ok(answer(if is_ready { 200 } else { 202 }, &body))
@@ -183,6 +187,7 @@ impl From<LaunchError> for Problem {
             E::Store(_) => (503, "free some room; what runs goes on"),
             E::Folder(SpawnError::Isolation(unable)) => (422, unable.hint()),
             E::Folder(_) => (503, "see that the folder of notebooks can be written"),
+            E::QueueFull => (503, "try again later"),
             E::NoRandomness | E::Closing => (503, "try again"),
         };
         Self { status, error: said(&failure), hint }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use crate::{Lapse, notebook::Name, user::hex};
 
 /// Keys of a launch that say how and where to, not with what.
-const NOT_CONTENT: [&str; 4] = ["context_hash", "path", "settings", "when-busy"];
+const NOT_CONTENT: [&str; 6] =
+    ["beside", "context_hash", "from-elsewhere", "path", "settings", "when-busy"];
 
 /// What a caller wants a notebook to have.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,18 @@ pub(crate) struct LaunchRequest {
     /// A file below the user's folder to open in place of the first notebook.
     pub(crate) path: Option<String>,
     pub(crate) settings: Settings,
+    pub(crate) manner: Manner,
+}
+
+/// What is done when the launch would disturb something, or has no room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// The user is asked; else what computes is replaced, and no room is an error.
+    pub(crate) asks: bool,
+    /// A page of another site has led here: whatever would be replaced is asked about.
+    pub(crate) is_from_elsewhere: bool,
+    /// What it would be called beside the one that runs.
+    pub(crate) beside: Option<Name>,
 }
 
 /// Settings that the site hands over; they rank below the configuration.
@@ -58,8 +71,6 @@ pub(crate) enum ContextError {
     NoObject,
     #[error("`{key}` must be {what}")]
     Wrong { key: &'static str, what: &'static str },
-    #[error("`when-busy` can only be \"replace\": asking is not supported yet")]
-    Asking,
 }
 
 impl LaunchRequest {
@@ -72,14 +83,14 @@ impl LaunchRequest {
         let hash = explicit_hash(content.get("context_hash"))?;
         let path = content.get("path").map(check_path).transpose()?;
         let settings = check_settings(content.get("settings"))?;
-        check_when_busy(content.get("when-busy"))?;
+        let manner = check_manner(&content)?;
         content.retain(|key, _| !NOT_CONTENT.contains(&key.as_str()));
         check_kinds(&content)?;
         content.retain(|key, value| !is_left_out(key, value));
         let hash = hash.unwrap_or_else(|| hash_of(&Value::Object(content.clone())));
         let context =
             serde_json::from_value(Value::Object(content)).map_err(|_| ContextError::NoObject)?;
-        Ok(Self { context, hash, path, settings })
+        Ok(Self { context, hash, path, settings, manner })
     }
 
     /// A launch with nothing in it.
@@ -165,12 +176,28 @@ fn explicit_hash(value: Option<&Value>) -> Result<Option<String>, ContextError> 
     }
 }
 
-fn check_when_busy(value: Option<&Value>) -> Result<(), ContextError> {
-    match value.map(Value::as_str) {
-        None | Some(Some("replace")) => Ok(()),
-        Some(Some("ask")) => Err(ContextError::Asking),
-        Some(_) => Err(ContextError::Wrong { key: "when-busy", what: "\"replace\"" }),
-    }
+fn check_manner(content: &Map<String, Value>) -> Result<Manner, ContextError> {
+    let asks = match content.get("when-busy").map(Value::as_str) {
+        None | Some(Some("replace")) => false,
+        Some(Some("ask")) => true,
+        Some(_) => {
+            let what = "\"ask\" or \"replace\"";
+            return Err(ContextError::Wrong { key: "when-busy", what });
+        }
+    };
+    let is_from_elsewhere = match content.get("from-elsewhere") {
+        None => false,
+        Some(value) => {
+            let wrong = ContextError::Wrong { key: "from-elsewhere", what: "true or false" };
+            value.as_bool().ok_or(wrong)?
+        }
+    };
+    let name = |value: &Value| {
+        let name = value.as_str().and_then(|name| Name::new(name).ok());
+        name.ok_or(ContextError::Wrong { key: "beside", what: "the name of a notebook" })
+    };
+    let beside = content.get("beside").map(name).transpose()?.filter(|name| !name.is_first());
+    Ok(Manner { asks, is_from_elsewhere, beside })
 }
 
 /// A path below the user's folder: it must not lead out of it.

@@ -12,13 +12,14 @@ use perijove_gateway::{
     Confinement, CookieNames, Guard, Limits, Protocol, Rewrite, Route, Routes, Secret, Service,
     Target, Upstream, UpstreamAddress, UpstreamSettings, Upstreams,
 };
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::Plan,
     launch::LaunchError,
     notebook::Notebook,
+    pending::Waiting,
     record::{Record, Token},
     seats::{Full, Seat, SeatLimits, Seats},
     server::{Server, View, task::Task},
@@ -47,6 +48,7 @@ pub(crate) struct Core {
     /// Held for the length of one look or one change.
     servers: Mutex<HashMap<Notebook, Server>>,
     seats: Seats,
+    pub(crate) waiting: Waiting,
     /// The guard and the pages of every notebook, once they are made.
     front: Mutex<Option<Front>>,
 }
@@ -78,12 +80,27 @@ impl Core {
             runtime: Handle::current(),
             servers: Mutex::default(),
             seats: Seats::default(),
+            waiting: Waiting::default(),
             front: Mutex::default(),
         })
     }
 
     /// A seat among the notebooks that run.
     pub(crate) fn seat(&self, user: &User) -> Result<Seat, LaunchError> {
+        if self.waiting.is_queue() {
+            // Nobody passes those who wait in line.
+            return Err(LaunchError::TooMany { limit: self.plan.load().max_notebooks });
+        }
+        self.seat_of_queue(user)
+    }
+
+    /// Each time that a seat is given back.
+    pub(crate) fn seat_changes(&self) -> watch::Receiver<u64> {
+        self.seats.follow()
+    }
+
+    /// A seat for whoever is first in line.
+    pub(crate) fn seat_of_queue(&self, user: &User) -> Result<Seat, LaunchError> {
         let plan = self.plan.load();
         let limits = SeatLimits { all: plan.max_notebooks, each: plan.max_per_user };
         self.seats.take(user, limits).map_err(|full| match full {

@@ -8,6 +8,8 @@ use crate::{
     context::{ContextError, LaunchRequest},
     core::Core,
     notebook::{Notebook, WrongName},
+    pages,
+    pending::{Pending, Why},
     phase::Phase,
     record::Launch,
     spawn::SpawnError,
@@ -24,6 +26,8 @@ pub(crate) struct Launched {
     pub(crate) phase: Phase,
     /// Whether this launch starts something; else it joined what was there.
     pub(crate) is_created: bool,
+    /// Whether nothing has come about yet: the page asks, or waits in line.
+    pub(crate) is_asking: bool,
 }
 
 /// Why nothing was launched.
@@ -41,6 +45,8 @@ pub(crate) enum LaunchError {
     TooMany { limit: usize },
     #[error("{limit} notebooks of this user are running, and one may have no more")]
     TooManyOfOne { limit: usize },
+    #[error("too many wait for a notebook already")]
+    QueueFull,
     #[error("the notebook's state could not be saved")]
     Store(#[from] StoreError),
     #[error("the notebook's folder could not be prepared")]
@@ -61,7 +67,7 @@ pub(crate) async fn launch(
     if !plan.python.is_file() {
         return Err(LaunchError::NoPython { path: plan.python.display().to_string() });
     }
-    let LaunchRequest { context, hash, path, settings } = request;
+    let LaunchRequest { context, hash, path, settings, manner } = request;
     let kill_timeout = settings.kill_timeout.as_ref();
     warn_of_conflict("folder", plan.folder.conflicts(settings.folder.as_ref()));
     warn_of_conflict("kill-timeout", plan.kill_timeout.conflicts(kill_timeout));
@@ -71,11 +77,58 @@ pub(crate) async fn launch(
         folder: plan.folder.over(settings.folder.as_ref()).join(notebook.user.folder_name()),
         // A span below a second is not "never".
         kill_timeout: kill_timeout.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX),
-        opens: path.unwrap_or(file),
+        opens: path.clone().unwrap_or(file),
         context,
         hash,
     };
-    core.server_or_new(notebook).launch(launch).await
+    if !manner.asks && !manner.is_from_elsewhere {
+        return core.server_or_new(notebook).launch(launch).await;
+    }
+    let (notebook, beside) = (notebook.clone(), manner.beside);
+    let pending = Pending { notebook, launch, path, beside, why: Why::Busy };
+    match would_disturb(core, &pending, manner.is_from_elsewhere).await {
+        Some(why) => ask(core, Pending { why, ..pending }),
+        None => launch_pending(core, pending).await,
+    }
+}
+
+/// Launches it, or has its user wait where there is no room.
+pub(crate) async fn launch_pending(
+    core: &Arc<Core>,
+    pending: Pending,
+) -> Result<Launched, LaunchError> {
+    let server = core.server_or_new(&pending.notebook);
+    match server.launch(pending.launch.clone()).await {
+        Err(LaunchError::TooMany { .. }) => ask(core, Pending { why: Why::TooMany, ..pending }),
+        Err(LaunchError::TooManyOfOne { .. }) => {
+            ask(core, Pending { why: Why::TooManyOfOne, ..pending })
+        }
+        other => other,
+    }
+}
+
+/// Whether something would be replaced that its user may want to keep.
+async fn would_disturb(core: &Core, pending: &Pending, is_from_elsewhere: bool) -> Option<Why> {
+    let server = core.server(&pending.notebook)?;
+    let view = server.view();
+    let runs = matches!(view.phase, Phase::Starting | Phase::Ready);
+    if !runs || view.hash.as_ref() == Some(&pending.launch.hash) {
+        return None;
+    }
+    if is_from_elsewhere {
+        return Some(Why::Elsewhere);
+    }
+    // One that does not say is not taken for idle.
+    let is_busy = view.phase == Phase::Ready && server.look().await.is_none_or(|use_| use_.is_busy);
+    is_busy.then_some(Why::Busy)
+}
+
+/// Keeps it for the page that asks, or waits.
+fn ask(core: &Core, pending: Pending) -> Result<Launched, LaunchError> {
+    let user = pending.notebook.user.clone();
+    let id = core.waiting.put(pending)?;
+    let url = pages::address_of_ask(core, &user, &id);
+    Ok(Launched { url, phase: Phase::Absent, is_created: false, is_asking: true })
 }
 
 /// Starts once more what a notebook was last; `None` when it never was anything.
@@ -85,7 +138,9 @@ pub(crate) async fn launch_again(
 ) -> Option<Result<Launched, LaunchError>> {
     let server = core.server(notebook)?;
     let launch = server.view().again?;
-    Some(server.launch(launch).await)
+    let (notebook, path) = (notebook.clone(), Some(launch.opens.clone()));
+    let pending = Pending { notebook, launch, path, beside: None, why: Why::TooMany };
+    Some(launch_pending(core, pending).await)
 }
 
 /// An error with all its causes.

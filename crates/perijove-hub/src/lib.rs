@@ -18,6 +18,7 @@ mod login;
 mod notebook;
 mod origin;
 mod pages;
+mod pending;
 mod phase;
 mod record;
 mod register;

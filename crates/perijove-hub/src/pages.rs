@@ -16,6 +16,7 @@ use crate::{
     user::User,
 };
 
+mod ask;
 mod events;
 mod own;
 mod render;
@@ -24,6 +25,8 @@ pub(crate) use render::{
     foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, sign_in_first,
     signed_in,
 };
+pub(crate) use ask::address as address_of_ask;
+pub(crate) use render::{foreign, in_the_clear, no_word, not_by_that_name, not_yours};
 
 use render::{absent, error, failed, progress, too_many};
 
@@ -104,7 +107,7 @@ impl Pages {
         };
         match launched {
             Some(Ok(launched)) => Response::redirect(303, &launched.url),
-            Some(Err(LaunchError::TooMany { .. })) => too_many(head),
+            Some(Err(LaunchError::QueueFull)) => too_many(head),
             Some(Err(LaunchError::Closing)) => self.once_more(head).await,
             Some(Err(failure)) => error(head, 503, &failure),
             None => Response::redirect(303, address),

@@ -5,11 +5,21 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::sync::watch;
+
 use crate::user::User;
 
 /// The seats of all notebooks that run.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seats(Arc<Mutex<Taken>>);
+pub(crate) struct Seats(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for the length of one look or one change.
+    taken: Mutex<Taken>,
+    /// Counts the seats that were given back.
+    given_back: watch::Sender<u64>,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -59,6 +69,11 @@ impl Seats {
         self.seat(user)
     }
 
+    /// Follows the seats that are given back.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.0.given_back.subscribe()
+    }
+
     pub(crate) fn are_free(&self) -> bool {
         self.taken().all == 0
     }
@@ -68,7 +83,7 @@ impl Seats {
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,6 +104,8 @@ impl Drop for Seat {
                 taken.by_user.remove(&self.user);
             }
         }
+        drop(taken);
+        self.seats.0.given_back.send_modify(|count| *count += 1);
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     launch::{LaunchError, Launched},
     phase::Phase,
     record::{Launch, Record},
+    seats::Seat,
 };
 
 pub(crate) mod task;
@@ -33,7 +34,12 @@ pub(crate) struct Server {
 #[derive(Debug)]
 pub(crate) enum Message {
     /// Run this, or go on when the same runs already.
-    Launch { launch: Box<Launch>, reply: oneshot::Sender<Result<Launched, LaunchError>> },
+    Launch {
+        launch: Box<Launch>,
+        /// One that was taken for it before.
+        seat: Option<Seat>,
+        reply: oneshot::Sender<Result<Launched, LaunchError>>,
+    },
     /// Ask it how it is used; the reply is `None` when it does not run, or does not say.
     Look { as_person: bool, reply: oneshot::Sender<Option<Use>> },
     /// End it, if it runs; the reply comes when it has ended, and says whether it ran.
@@ -115,8 +121,17 @@ impl Server {
     }
 
     pub(crate) async fn launch(&self, launch: Launch) -> Result<Launched, LaunchError> {
+        self.launch_with(launch, None).await
+    }
+
+    /// The same, with a seat that was taken for it before.
+    pub(crate) async fn launch_with(
+        &self,
+        launch: Launch,
+        seat: Option<Seat>,
+    ) -> Result<Launched, LaunchError> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Launch { launch: Box::new(launch), reply };
+        let message = Message::Launch { launch: Box::new(launch), seat, reply };
         self.mailbox.send(message).await.map_err(|_| LaunchError::Closing)?;
         answer.await.map_err(|_| LaunchError::Closing)?
     }

@@ -98,10 +98,7 @@ fn what_is_no_launch_is_refused() {
         r#"{"path": "../x"}"#,
         "`path` must be a file below the user's folder, such as \"work/sales.ipynb\"",
     );
-    check_refused(
-        r#"{"when-busy": "ask"}"#,
-        "`when-busy` can only be \"replace\": asking is not supported yet",
-    );
+    check_refused(r#"{"when-busy": "never"}"#, "`when-busy` must be \"ask\" or \"replace\"");
 }
 
 fn json() -> impl Strategy<Value = Value> {

@@ -19,16 +19,24 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// Tells each state of a server until it is ready or has come to an end.
 pub(super) fn answer(core: &Arc<Core>, notebook: &Notebook) -> Response {
-    let (sender, receiver) = mpsc::channel(4);
     let (core_, notebook) = (core.clone(), notebook.clone());
-    let tell = async move {
-        let told = tokio::time::timeout(LONGEST, tell(&core_, &notebook, &sender));
+    stream(core, move |sender| async move { tell(&core_, &notebook, &sender).await })
+}
+
+/// An answer that goes on for as long as `tell` has something to say and somebody listens.
+pub(super) fn stream<F: Future<Output = ()> + Send + 'static>(
+    core: &Arc<Core>,
+    tell: impl FnOnce(mpsc::Sender<Bytes>) -> F,
+) -> Response {
+    let (sender, receiver) = mpsc::channel(4);
+    let stop = core.stop.clone();
+    let told = tokio::time::timeout(LONGEST, tell(sender));
+    core.spawn(async move {
         tokio::select! {
-            () = core_.stop.cancelled() => {}
+            () = stop.cancelled() => {}
             _ = told => {}
         }
-    };
-    core.spawn(tell);
+    });
     let mut fields = FieldBlock::new();
     fields.push("Content-Type", "text/event-stream");
     fields.push("Cache-Control", "no-store");

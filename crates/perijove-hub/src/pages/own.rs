@@ -15,6 +15,7 @@ use crate::{
     notebook::Notebook,
     phase::Phase,
     server::{Server, View},
+    user::User,
 };
 
 /// How long the end of a notebook is waited for before the answer says that it is stopping.
@@ -33,6 +34,9 @@ pub(super) async fn answer(
 ) -> Response {
     let head = &request.head;
     let server = core.server(notebook);
+    if let Some(id) = below.strip_prefix("ask/") {
+        return super::ask::answer(core, request, notebook, id).await;
+    }
     match (head.method(), below) {
         ("GET" | "HEAD", "") => list(core, head, notebook, None),
         ("GET" | "HEAD", "state") => state(notebook, server.as_ref()),
@@ -98,7 +102,18 @@ async fn stop(
         timeout(PATIENCE, server.stop()).await.ok();
         state = server.view().phase;
     }
-    if wants_page(head) { to_list(core, notebook) } else { data(200, &json!({"state": state})) }
+    if wants_page(head) {
+        // Back to the page that had the button, if that is one of ours.
+        let first = Notebook::first(notebook.user.clone());
+        let ask = format!("{}-/ask/", first.address(&core.plan.load()));
+        let referrer = head.get("referer").map(|from| String::from_utf8_lossy(from).into_owned());
+        let came_from = referrer.as_ref().and_then(|from| from.split_once(&ask));
+        return match came_from.filter(|(_, id)| id.bytes().all(|b| b.is_ascii_hexdigit())) {
+            Some((_, id)) => Response::redirect(303, &format!("{ask}{id}")),
+            None => to_list(core, notebook),
+        };
+    }
+    data(200, &json!({"state": state}))
 }
 
 /// A link alone ends nothing: it asks first.
@@ -115,6 +130,14 @@ fn confirm(core: &Core, notebook: &Notebook) -> Response {
 fn to_list(core: &Core, notebook: &Notebook) -> Response {
     let first = Notebook::first(notebook.user.clone());
     Response::redirect(303, &format!("{}-/", first.address(&core.plan.load())))
+}
+
+/// What is told of each notebook of a user.
+pub(super) fn rows(core: &Core, user: &User) -> Vec<Value> {
+    let now = clock::now();
+    let all =
+        core.all().into_iter().filter(|(each, view)| each.user == *user && view.hash.is_some());
+    all.map(|(each, view)| row(&each, &view, now)).collect()
 }
 
 /// All notebooks of a user; `reason` says why they are shown.

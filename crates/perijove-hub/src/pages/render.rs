@@ -12,6 +12,8 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.add_filter("capitalize_first", capitalize_first);
     for (name, source) in [
         ("base.html", include_str!("../templates/base.html")),
+        ("ask.html", include_str!("../templates/ask.html")),
+        ("queue.html", include_str!("../templates/queue.html")),
         ("absent.html", include_str!("../templates/absent.html")),
         ("login.html", include_str!("../templates/login.html")),
         ("signed_in.html", include_str!("../templates/signed_in.html")),
@@ -29,12 +31,12 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 /// A page that says one thing.
-struct Message<'a> {
-    status: u16,
-    title: &'a str,
-    text: &'a str,
-    hint: &'a str,
-    back: Option<(&'a str, &'a str)>,
+pub(super) struct Message<'a> {
+    pub(super) status: u16,
+    pub(super) title: &'a str,
+    pub(super) text: &'a str,
+    pub(super) hint: &'a str,
+    pub(super) back: Option<(&'a str, &'a str)>,
 }
 
 /// Somebody else's notebook: word for word the same whether that user exists or not, runs a
@@ -237,7 +239,7 @@ pub(super) fn failed(head: &Head, view: &View) -> Response {
     render(502, "failed.html", values, "")
 }
 
-fn message(head: &Head, message: &Message<'_>) -> Response {
+pub(super) fn message(head: &Head, message: &Message<'_>) -> Response {
     if !wants_page(head) {
         return json(message.status, message.text, message.hint);
     }

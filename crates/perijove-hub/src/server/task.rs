@@ -141,7 +141,10 @@ impl Task {
 
     async fn rest(&mut self) {
         match self.messages.recv().await {
-            Some(Message::Launch { launch, reply }) => {
+            Some(Message::Launch { launch, seat, reply }) => {
+                if self.seat.is_none() {
+                    self.seat = seat;
+                }
                 let answer = self.begin(*launch).await;
                 // Nobody waits for the answer any more when the client has gone.
                 reply.send(answer).ok();
@@ -163,6 +166,7 @@ impl Task {
 
     /// Saves a new start before anything is started.
     async fn begin(&mut self, launch: Launch) -> Result<Launched, LaunchError> {
+        // Given back when nothing comes of it.
         let seat = match self.seat.take() {
             Some(seat) => seat,
             None => self.core.seat(&self.notebook.user)?,
@@ -188,7 +192,7 @@ impl Task {
         self.seat = Some(seat);
         self.record = Some(record);
         self.go(Phase::Starting);
-        Ok(Launched { url, phase: Phase::Starting, is_created: true })
+        Ok(Launched { url, phase: Phase::Starting, is_created: true, is_asking: false })
     }
 
     async fn prepare(&self, launch: &Launch) -> Result<(), LaunchError> {

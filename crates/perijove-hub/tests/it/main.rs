@@ -10,8 +10,10 @@
 )]
 
 mod api_description;
+mod asking;
 mod authority;
 mod client;
+mod computes;
 mod disk;
 mod idle;
 mod interrupted;

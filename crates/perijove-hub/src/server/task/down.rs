@@ -66,7 +66,7 @@ impl Task {
                     }
                 },
                 message = self.messages.recv() => match message {
-                    Some(Message::Launch { launch, reply }) => {
+                    Some(Message::Launch { launch, reply, .. }) => {
                         let answer = self.put_next(*launch).await;
                         reply.send(answer).ok();
                         self.show();

@@ -142,7 +142,7 @@ impl Task {
     /// What a message means to a server that starts or runs; `None` when it goes on as it is.
     async fn hear(&mut self, message: Option<Message>) -> Option<Turn> {
         match message {
-            Some(Message::Launch { launch, reply }) => {
+            Some(Message::Launch { launch, reply, .. }) => {
                 if self.record.as_ref().is_some_and(|record| record.launch.hash == launch.hash) {
                     reply.send(Ok(self.join(*launch).await)).ok();
                     return None;
@@ -181,7 +181,7 @@ impl Task {
             tracing::warn!(notebook = %self.notebook, error = said(&error), "no first notebook");
         }
         self.show();
-        Launched { url, phase: self.phase, is_created: false }
+        Launched { url, phase: self.phase, is_created: false, is_asking: false }
     }
 
     /// Another context takes this one's place as soon as it has stopped. It is saved first: when
@@ -200,7 +200,7 @@ impl Task {
         if let Some(record) = &mut self.record {
             record.next = Some(launch);
         }
-        Ok(Launched { url, phase: Phase::Starting, is_created: true })
+        Ok(Launched { url, phase: Phase::Starting, is_created: true, is_asking: false })
     }
 }
 
