@@ -72,6 +72,10 @@ pub(crate) struct View {
     /// What could be started again.
     pub(crate) again: Option<Launch>,
     pub(crate) home: Home,
+    /// When it was started anew after it had died.
+    pub(crate) revived: Option<u64>,
+    /// Whether it has died and is about to be started anew.
+    pub(crate) comes_back: bool,
 }
 
 /// Where one gets to from a notebook's pages.
@@ -179,6 +183,8 @@ impl View {
             last_lines: Vec::new(),
             again: None,
             home: Home::default(),
+            revived: None,
+            comes_back: false,
         }
     }
 
@@ -204,6 +210,8 @@ impl View {
             last_lines: ended.map(|ended| ended.last_lines.clone()).unwrap_or_default(),
             again: (!record.phase.is_active()).then(|| record.launch.clone()),
             home: Home::of(&launch.context),
+            revived: None,
+            comes_back: false,
         }
     }
 }

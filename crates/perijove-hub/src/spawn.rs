@@ -87,6 +87,8 @@ pub(crate) struct Handle {
 pub(crate) enum Status {
     Running,
     Ended(Ended),
+    /// It has ended without having been told to.
+    Died(Ended),
 }
 
 /// The paths of one notebook.

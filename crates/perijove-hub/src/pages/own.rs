@@ -65,6 +65,7 @@ fn state(notebook: &Notebook, server: Option<&Server>) -> Response {
         "busy": life.is_busy,
         "warning": life.warning,
         "ask_again": ask_again,
+        "revived": view.as_ref().and_then(|view| view.revived),
         "home": view.map(|view| view.home),
     });
     data(200, &body)

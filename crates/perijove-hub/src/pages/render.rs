@@ -208,6 +208,7 @@ pub(super) fn absent(head: &Head, view: Option<&View>) -> Response {
         reason => view.and_then(|view| view.reason.clone()),
         lines => view.map(|view| view.last_lines.join("\n")),
         start => start.map(|view| format!("{}-/start", view.address)),
+        comes_back => view.is_some_and(|view| view.comes_back),
     };
     render(404, "absent.html", values, "")
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
 
 use super::{Message, View};
 use crate::{
@@ -15,10 +18,12 @@ use crate::{
     spawn::{Place, Status, prepare},
 };
 
+mod deaths;
 mod down;
 mod up;
 mod vigil;
 
+use deaths::Deaths;
 use vigil::Vigil;
 
 /// One server, with all that is known of it.
@@ -35,6 +40,11 @@ pub(crate) struct Task {
     messages: mpsc::Receiver<Message>,
     /// Looks after its use while it runs.
     vigil: Vigil,
+    deaths: Deaths,
+    /// When it is started anew after it has died.
+    comes_back: Option<Instant>,
+    /// When that was done last, unless somebody has started it since.
+    revived: Option<u64>,
     /// Who waits for its end.
     waiting: Vec<oneshot::Sender<bool>>,
 }
@@ -57,6 +67,9 @@ impl Task {
             view,
             messages,
             vigil: Vigil::default(),
+            deaths: Deaths::default(),
+            comes_back: None,
+            revived: None,
             waiting: Vec::new(),
         }
     }
@@ -136,11 +149,29 @@ impl Task {
         if self.phase == Phase::Ready {
             view.life = self.vigil.life();
         }
+        view.revived = self.revived;
+        view.comes_back = self.comes_back.is_some();
         self.view.send_replace(view);
     }
 
     async fn rest(&mut self) {
-        match self.messages.recv().await {
+        let alarm = self.comes_back;
+        let alarm = async {
+            match alarm {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            () = alarm => return self.come_back().await,
+            message = self.messages.recv() => message,
+        };
+        let is_look = matches!(message, Some(Message::Look { .. }));
+        let was_coming_back = !is_look && self.comes_back.take().is_some();
+        if !is_look {
+            self.revived = None;
+        }
+        match message {
             Some(Message::Launch { launch, seat, reply }) => {
                 if self.seat.is_none() {
                     self.seat = seat;
@@ -155,7 +186,11 @@ impl Task {
                     self.go(Phase::Absent);
                     self.save_in_the_end().await;
                 }
-                reply.send(was_failed).ok();
+                if was_coming_back {
+                    self.seat = None;
+                    self.show();
+                }
+                reply.send(was_failed || was_coming_back).ok();
             }
             Some(Message::Look { reply, .. }) => {
                 reply.send(None).ok();

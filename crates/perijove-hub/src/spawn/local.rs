@@ -93,7 +93,13 @@ impl Spawner for Local {
         let Ok(handle) = unwrap(handle) else { return gone() };
         match guardian::poll(&handle, &place.status) {
             guardian::Status::Running => Status::Running,
-            guardian::Status::Ended(ended) => Status::Ended(in_words(ended)),
+            guardian::Status::Ended(ended) => {
+                let is_meant =
+                    matches!(ended.why, guardian::Why::TimedOut | guardian::Why::Stopped)
+                        || ended.how == Some(How::Exited(0));
+                let ended = in_words(ended);
+                if is_meant { Status::Ended(ended) } else { Status::Died(ended) }
+            }
             guardian::Status::Gone => gone(),
         }
     }

@@ -12,10 +12,10 @@ use crate::{
 };
 
 /// Seconds for which nobody may do anything.
-const IDLE: u64 = 5;
+const IDLE: u64 = 4;
 
 async fn world() -> World {
-    let idle = json!({"start-timeout": "120s", "idle-timeout": IDLE, "warn-before": 2});
+    let idle = json!({"start-timeout": "120s", "idle-timeout": IDLE, "warn-before": 1});
     let world = World::start(idle, jupyter_python(), package()).await;
     world.launch("ada", json!({})).await;
     world

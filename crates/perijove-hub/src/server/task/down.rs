@@ -2,8 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Message, Task};
+use tokio::time::Instant;
+
+use super::{
+    Message, Task,
+    deaths::{Deaths, Then},
+};
 use crate::{
+    clock,
     launch::said,
     phase::Phase,
     record::{Ended, Launch},
@@ -113,10 +119,21 @@ impl Task {
     /// A server was found dead: its end goes on record.
     pub(super) async fn bury(&mut self) {
         let handle = self.record.as_mut().and_then(|record| record.handle.take());
-        let ended = match handle.map(|handle| self.core.spawner.poll(&self.place, &handle)) {
-            Some(Status::Ended(ended)) => ended,
-            _ => Ended { reason: "it is gone".to_owned(), last_lines: Vec::new() },
-        };
+        let (mut ended, has_died) =
+            match handle.map(|handle| self.core.spawner.poll(&self.place, &handle)) {
+                Some(Status::Ended(ended)) => (ended, false),
+                Some(Status::Died(ended)) => (ended, true),
+                _ => (Ended { reason: "it is gone".to_owned(), last_lines: Vec::new() }, false),
+            };
+        if has_died {
+            match self.deaths.note() {
+                Then::StartAfter(pause) => self.comes_back = Some(Instant::now() + pause),
+                Then::Rest => {
+                    let often = Deaths::too_many();
+                    ended.reason = format!("{}: {often}, so it is left alone now", ended.reason);
+                }
+            }
+        }
         tracing::warn!(notebook = %self.notebook, reason = ended.reason, "a notebook is gone");
         if let Some(record) = &mut self.record {
             record.ended = Some(ended);
@@ -124,7 +141,30 @@ impl Task {
         self.core.clear(&self.notebook, &self.place).await;
         self.go(Phase::Absent);
         self.save_in_the_end().await;
-        self.leave();
+        if self.comes_back.is_some() {
+            // Its seat is kept for it.
+            self.tell();
+        } else {
+            self.leave();
+        }
+    }
+
+    /// Starts anew what has died. Its kernels are gone, which its pages say.
+    pub(super) async fn come_back(&mut self) {
+        self.comes_back = None;
+        let Some(launch) = self.record.as_ref().map(|record| record.launch.clone()) else { return };
+        match self.begin(launch).await {
+            Ok(_) => {
+                self.revived = Some(clock::now());
+                self.show();
+            }
+            Err(error) => {
+                let error = said(&error);
+                tracing::warn!(notebook = %self.notebook, error, "a notebook does not come back");
+                self.leave();
+                self.show();
+            }
+        }
     }
 
     /// It does not run any more: its seat is free, and who waited for its end is told.

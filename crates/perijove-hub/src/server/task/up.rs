@@ -91,7 +91,7 @@ impl Task {
                 ready = &mut ready => return match ready {
                     Ok(()) => Ok(Turn::Over),
                     Err(NotReady::Ended(())) => Err(match core.spawner.poll(&place, handle) {
-                        Status::Ended(ended) => ended.reason,
+                        Status::Ended(ended) | Status::Died(ended) => ended.reason,
                         Status::Running => "it ended".to_owned(),
                     }),
                     Err(NotReady::Late(failure)) => Err(too_late(within, failure)),

@@ -73,6 +73,27 @@
     }
   }
 
+  // Once in each tab, for each time that it has died.
+  function tellOfDeath(at) {
+    const key = "perijove-revived";
+    if (sessionStorage.getItem(key) === String(at)) return;
+    const notice = document.createElement("div");
+    notice.id = "perijove-revived";
+    notice.setAttribute("role", "alert");
+    Object.assign(notice.style, STYLE, { top: "auto", bottom: "0" });
+    notice.textContent =
+      "The notebook's server ended by itself and was started anew. Its kernels are gone: run your cells again.";
+    const close = document.createElement("button");
+    close.textContent = "Close";
+    close.addEventListener("click", () => {
+      sessionStorage.setItem(key, String(at));
+      notice.remove();
+    });
+    notice.append(close);
+    document.getElementById(notice.id)?.remove();
+    document.body.append(notice);
+  }
+
   function hide() {
     if (banner) banner.remove();
     banner = null;
@@ -94,6 +115,7 @@
         const state = await answer.json();
         next = state.ask_again || next;
         if (state.home) home = state.home;
+        if (state.revived) tellOfDeath(state.revived);
         const warning = state.state === "ready" && state.warning;
         if (warning) {
           show(state, save);
