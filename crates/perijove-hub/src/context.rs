@@ -100,6 +100,7 @@ impl LaunchRequest {
             hash: hash_of(&Value::Object(Map::new())),
             path: None,
             settings: Settings::default(),
+            manner: Manner::default(),
         }
     }
 }

@@ -198,11 +198,7 @@ impl Authenticator for Login {
 }
 
 /// The user and their mark, when the password is theirs. Takes equally long whoever is named.
-fn compare(
-    register: &Register,
-    user: Option<User>,
-    password: &Password,
-) -> Option<(User, String)> {
+fn compare(register: &Register, user: Option<User>, password: &Password) -> Option<(User, String)> {
     if let Err(error) = register.refresh() {
         tracing::error!(%error, "the users file cannot be used");
     }

@@ -6,7 +6,7 @@ use perijove_gateway::{Body, Head, Response, Service, ServiceRequest};
 use tokio::time::timeout;
 
 use crate::{
-    config::{VouchedBy, Plan},
+    config::{Plan, VouchedBy},
     context::LaunchRequest,
     core::Core,
     launch::{LaunchError, launch, launch_again},
@@ -21,12 +21,11 @@ mod events;
 mod own;
 mod render;
 
+pub(crate) use ask::address as address_of_ask;
 pub(crate) use render::{
     foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, sign_in_first,
     signed_in,
 };
-pub(crate) use ask::address as address_of_ask;
-pub(crate) use render::{foreign, in_the_clear, no_word, not_by_that_name, not_yours};
 
 use render::{absent, error, failed, progress, too_many};
 

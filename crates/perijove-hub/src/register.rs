@@ -170,7 +170,8 @@ impl Register {
         let path = self.folder.join(LOCK);
         let told = |source| RegisterError::Io { path: path.clone(), source };
         // Given back when the file is closed, however this ends.
-        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let lock =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
         let lock = lock.map_err(told)?;
         flock(&lock, FlockOperation::LockExclusive).map_err(|error| told(error.into()))?;
         self.refresh()?;
@@ -179,10 +180,8 @@ impl Register {
         let path = self.folder.join(FILE);
         let mut text = String::new();
         for entry in &entries {
-            let line = serde_json::to_string(entry).map_err(|error| RegisterError::Io {
-                path: path.clone(),
-                source: error.into(),
-            })?;
+            let line = serde_json::to_string(entry)
+                .map_err(|error| RegisterError::Io { path: path.clone(), source: error.into() })?;
             text.push_str(&line);
             text.push('\n');
         }

@@ -120,9 +120,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let seal = Seal::open(folder.path()).unwrap();
         let sealed = seal.seal(Purpose::Login, &"ada").unwrap();
-        let unseal = |seal: &Seal, purpose, text: &str| {
-            seal.unseal::<String>(purpose, text.as_bytes())
-        };
+        let unseal =
+            |seal: &Seal, purpose, text: &str| seal.unseal::<String>(purpose, text.as_bytes());
         assert_eq!(unseal(&seal, Purpose::Login, &sealed).as_deref(), Some("ada"));
         assert_eq!(unseal(&seal, Purpose::Ticket, &sealed), None);
         assert_eq!(unseal(&Seal::random().unwrap(), Purpose::Login, &sealed), None);

@@ -54,7 +54,13 @@ pub(crate) const COOKIE_NAMES: [&str; 2] = [SECURE_NAME, PLAIN_NAME];
 
 impl Kind {
     /// The session that a request shows, when it is one of ours and has not run out.
-    pub(crate) fn read(&self, seal: &Seal, head: &Head, client: &Client, now: u64) -> Option<Session> {
+    pub(crate) fn read(
+        &self,
+        seal: &Seal,
+        head: &Head,
+        client: &Client,
+        now: u64,
+    ) -> Option<Session> {
         let name = cookie_name(client.scheme);
         let session: Session = cookies(head)
             .filter(|(known, _)| *known == name.as_bytes())
@@ -110,7 +116,9 @@ fn set(value: &str, seconds: u64, towards: Towards<'_>) -> String {
         true => "None; Partitioned",
         false => "Lax",
     };
-    format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}")
+    format!(
+        "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
+    )
 }
 
 fn cookies(head: &Head) -> impl Iterator<Item = (&[u8], &[u8])> {

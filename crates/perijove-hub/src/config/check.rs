@@ -143,7 +143,8 @@ fn check_authority(
     match written {
         None => VouchedBy::Site,
         Some("site") if !around.has_site => {
-            let hint = "write app.py, set `site.upstream`, or set `notebook.authority` to \"login\"";
+            let hint =
+                "write app.py, set `site.upstream`, or set `notebook.authority` to \"login\"";
             mistakes.add("authority", "is \"site\", but there is no site to ask", Some(hint));
             VouchedBy::Site
         }

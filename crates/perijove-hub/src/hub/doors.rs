@@ -7,7 +7,7 @@ use perijove_gateway::{CookieNames, Guard, Route, Routes, Service, Target, Upstr
 use super::OpenError;
 use crate::{
     authority::{Authenticator, Authority},
-    config::{VouchedBy, Plan},
+    config::{Plan, VouchedBy},
     core::{Core, Front},
     entrance::Entrance,
     guard::Threshold,

@@ -109,12 +109,7 @@ fn wait<K: Hash + Eq>(table: &HashMap<K, Attempts>, key: &K, now: Instant) -> Du
     table.get(key).map_or(Duration::ZERO, |attempts| attempts.next.saturating_duration_since(now))
 }
 
-fn count<K: Hash + Eq + Clone>(
-    table: &mut HashMap<K, Attempts>,
-    key: K,
-    rule: Rule,
-    now: Instant,
-) {
+fn count<K: Hash + Eq + Clone>(table: &mut HashMap<K, Attempts>, key: K, rule: Rule, now: Instant) {
     let is_old = |attempts: &Attempts| now.saturating_duration_since(attempts.last) > FORGOTTEN;
     if table.len() >= MOST && !table.contains_key(&key) {
         table.retain(|_, attempts| !is_old(attempts));

@@ -5,7 +5,12 @@ use std::{error::Error, sync::LazyLock};
 use minijinja::{Environment, Value, context};
 use perijove_gateway::{Head, Response};
 
-use crate::{launch::said, phase::Phase, server::View, user::{encode_path, hex}};
+use crate::{
+    launch::said,
+    phase::Phase,
+    server::View,
+    user::{encode_path, hex},
+};
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
@@ -295,7 +300,6 @@ fn query_value(target: &[u8]) -> String {
     encode_path(&String::from_utf8_lossy(target))
 }
 
-fn nonce() -> String {
 pub(super) fn nonce() -> String {
     let mut bytes = [0; 16];
     // Without randomness the page works by its refresh only: the policy then names no script.

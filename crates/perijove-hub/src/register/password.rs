@@ -86,15 +86,13 @@ impl Hash {
     pub(crate) fn is_of(&self, password: &Password) -> bool {
         // Hashing what is longer than any password would only cost time.
         let bytes = password.0.as_bytes().get(..MOST).unwrap_or(password.0.as_bytes());
-        PasswordHash::new(&self.0)
-            .is_ok_and(|hash| hasher().verify_password(bytes, &hash).is_ok())
+        PasswordHash::new(&self.0).is_ok_and(|hash| hasher().verify_password(bytes, &hash).is_ok())
     }
 
     /// Of nobody's password: whoever names a user that there is not waits as long as the others.
     pub(crate) fn of_nobody() -> Option<&'static Self> {
-        static NOBODY: LazyLock<Option<Hash>> = LazyLock::new(|| {
-            Password(crate::seal::random_name().ok()?).hash_unchecked()
-        });
+        static NOBODY: LazyLock<Option<Hash>> =
+            LazyLock::new(|| Password(crate::seal::random_name().ok()?).hash_unchecked());
         NOBODY.as_ref()
     }
 }

@@ -122,10 +122,9 @@ async fn a_user_signs_in_starts_a_notebook_and_is_out_when_taken_off() {
 async fn sessions_end_with_a_new_password_and_with_a_logout() {
     let site = notebooks_alone().start().await;
     added(&site, "ada");
-    let [first, second] = [sign_in(&site, "ada", PASSWORD, "").await, {
-        sign_in(&site, "ada", PASSWORD, "").await
-    }]
-    .map(|answer| Visitor::with_cookie(&site, "ada", &cookie(&answer)));
+    let [first, second] =
+        [sign_in(&site, "ada", PASSWORD, "").await, { sign_in(&site, "ada", PASSWORD, "").await }]
+            .map(|answer| Visitor::with_cookie(&site, "ada", &cookie(&answer)));
     let told = first.page("/notebook/-/login").await;
     assert!(told.text().contains("As ada."), "{}", told.text());
 
