@@ -40,9 +40,7 @@ def start() -> Iterator[Callable[..., Site]]:
     # Not tmp_path: names of sockets end at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pj") as folder:
 
-        def start(
-            command: Path = BUILT, example: str = "pyramid-site", **environment: str
-        ) -> Site:
+        def start(command: Path = BUILT, example: str = "pyramid-site", **environment: str) -> Site:
             site = Site(Path(folder), command, example)
             site.environment |= environment
             sites.append(site)

@@ -19,7 +19,9 @@ IDLE, WARNING = 24, 14
 
 
 def test_a_forgotten_tab_is_warned_kept_saved_and_ended(start: Start, window: Window) -> None:
-    site = start(PERIJOVE_NOTEBOOK__IDLE_TIMEOUT=f"{IDLE}s", PERIJOVE_NOTEBOOK__WARN_BEFORE=f"{WARNING}s")
+    site = start(
+        PERIJOVE_NOTEBOOK__IDLE_TIMEOUT=f"{IDLE}s", PERIJOVE_NOTEBOOK__WARN_BEFORE=f"{WARNING}s"
+    )
     user = Visitor(window(), site.url, "user").sign_in()
     lab = user.open_shell()
     lab.dismiss_news()

@@ -1,7 +1,7 @@
 """What people do in a notebook server, and what computes in it: asked for by perijove.
 
-An action is something that a person does: runs a cell, answers a prompt, types in a terminal, saves,
-opens a page. Polls, pings and status requests are none; an open tab makes them for ever.
+An action is something that a person does: runs a cell, answers a prompt, types in a terminal,
+saves, opens a page. Polls, pings and status requests are none; an open tab makes them for ever.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def is_action(request: Any, base_url: str) -> bool:
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         return True
     # A person opens a page, or loads it anew.
-    return request.headers.get("Sec-Fetch-Mode") == "navigate"
+    return bool(request.headers.get("Sec-Fetch-Mode") == "navigate")
 
 
 def watch_kernels(activity: Activity) -> None:
