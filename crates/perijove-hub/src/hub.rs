@@ -17,6 +17,7 @@ use std::{
 use perijove_gateway::{CookieNames, Routes, Service, Upstreams};
 use rustix::fs::FlockOperation;
 use thiserror::Error;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -39,6 +40,9 @@ use doors::{Doors, insert_routes, root_paths};
 const SOCKET_NAME: usize = "/notebook/0123456789abcdef/sock".len();
 /// How long the tasks of servers may take to end; they only wait for what is being saved.
 const LAST_MOMENT: Duration = Duration::from_secs(5);
+/// How long a lock that is held is waited for, and how often it is looked at.
+const HELD: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Knows who has which notebook, and keeps the gateway's routes in step with that.
 #[derive(Debug)]
@@ -85,7 +89,7 @@ impl Hub {
     ) -> Result<Self, OpenError> {
         check_length(&plan)?;
         make_folder(&plan.state_folder)?;
-        let lock = StateLock::take(&plan.state_folder)?;
+        let lock = StateLock::take(&plan.state_folder).await?;
         Self::open_with(plan, routes, site, lock).await
     }
 
@@ -280,10 +284,21 @@ impl StateLock {
         written.and_then(|()| writeln!(file, "{}", std::process::id())).ok();
     }
 
-    fn take(folder: &Path) -> Result<Self, OpenError> {
-        let lock = Self { file: lock(folder)? };
-        lock.note();
-        Ok(lock)
+    /// Takes it, or waits a moment for it: of a perijove that was killed while it started a process,
+    /// that process holds the lock until it is what it was to become.
+    async fn take(folder: &Path) -> Result<Self, OpenError> {
+        let until = Instant::now() + HELD;
+        loop {
+            match lock(folder) {
+                Ok(file) => {
+                    let lock = Self { file };
+                    lock.note();
+                    return Ok(lock);
+                }
+                Err(OpenError::Locked { .. }) if Instant::now() < until => sleep(LOOK).await,
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -8,9 +8,14 @@ use std::{
         unix::fs::{DirBuilderExt, MetadataExt},
     },
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -21,6 +26,10 @@ const SOCKET_NAME_LIMIT: usize = 107;
 
 /// The longest name of a socket below the runtime folder.
 const LONGEST_SOCKET: &str = "/notebook/0123456789abcdef/sock";
+
+/// How long a lock that is held is waited for, and how often it is looked at.
+const HELD: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// The folders of one site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,15 +184,20 @@ impl Lock {
             .read(true)
             .open(&path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let process = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
-                return Err(FolderError::Busy { folder: runtime.to_owned(), process });
+        let until = Instant::now() + HELD;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { file, runtime: runtime.to_owned() }),
+                // Of a perijove that was killed while it started a process, that process holds the
+                // lock until it is what it was to become.
+                Err(Errno::WOULDBLOCK) if Instant::now() < until => thread::sleep(LOOK),
+                Err(Errno::WOULDBLOCK) => {
+                    let process = fs::read_to_string(&path).unwrap_or_default().trim().to_owned();
+                    return Err(FolderError::Busy { folder: runtime.to_owned(), process });
+                }
+                Err(error) => return Err(failed(error.into())),
             }
-            Err(error) => return Err(failed(error.into())),
         }
-        Ok(Self { file, runtime: runtime.to_owned() })
     }
 }
 
@@ -195,7 +209,7 @@ pub(crate) fn holder(runtime: &Path) -> Option<i32> {
 /// Whether a running program holds this runtime folder.
 pub(crate) fn is_locked(runtime: &Path) -> bool {
     File::open(runtime.join("lock")).is_ok_and(|file| {
-        flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
+        flock(&file, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK)
     })
 }
 
