@@ -6,6 +6,7 @@ import base64
 import http.cookiejar
 import json
 import re
+import stat
 import time
 import urllib.error
 import urllib.parse
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import Any
 
 import kernel
@@ -244,6 +246,7 @@ def test_a_shell_on_a_record(
         # Another site's page may not end it; its owner may.
         assert ada.ask("/notebook/shutdown", **FOLLOWED)[0] in (303, 403)
         assert [entry["user"] for entry in running(served)] == ["ada"]
+        files_are_where_status_says(served)
         status, headers, _ = ada.send(kind.page, {}, "/notebook/shutdown")
         assert status in (302, 303)
         assert urllib.parse.urlsplit(headers["Location"]).path == kind.home
@@ -257,6 +260,18 @@ def is_kept_out(
         assert visitor.ask(path)[0] in expected, path
     assert visitor.ask("/notebook/ada/api/kernels", {}, Origin=visitor.url)[0] in expected
     assert visitor.websocket(f"{cell}/channels") in expected
+
+
+def files_are_where_status_says(served: Example) -> None:
+    told = dict(
+        line.split(": ", 1)
+        for line in served.tell("notebook", "status", "ada").splitlines()
+        if ": " in line
+    )
+    assert Path(told["folder"]).name == "ada"
+    assert "project_root_path" in Path(told["startup"]).read_text()
+    for name in ("startup", "log"):
+        assert stat.S_IMODE(Path(told[name]).stat().st_mode) == 0o600
 
 
 def running(served: Example) -> list[dict[str, Any]]:

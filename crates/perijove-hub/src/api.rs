@@ -14,6 +14,7 @@ use crate::{
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
+    spawn::startup_path,
     spawn::SpawnError,
     user::User,
 };
@@ -140,6 +141,7 @@ fn entry(notebook: &Notebook, view: &View) -> Value {
         "pid": view.process,
         "warm": view.is_warm,
         "folder": view.folder,
+        "startup": view.folder.as_ref().map(|folder| startup_path(folder, name)),
         "kill_at": view.kill_at,
         "last_action": view.life.last_action,
         "busy": view.life.is_busy,

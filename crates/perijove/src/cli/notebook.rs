@@ -97,7 +97,16 @@ fn tell(entry: &Value, as_json: bool) -> Result<ExitCode, Failure> {
     if as_json {
         return super::print(&format!("{entry:#}\n"));
     }
-    super::print(&for_people(std::slice::from_ref(entry), now()))
+    let table = for_people(std::slice::from_ref(entry), now());
+    super::print(&format!("{table}{}", places(entry)))
+}
+
+/// Where its files lie.
+fn places(entry: &Value) -> String {
+    ["folder", "startup", "log"]
+        .iter()
+        .filter_map(|key| Some(format!("{key}: {}\n", entry.get(key)?.as_str()?)))
+        .collect()
 }
 
 fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {
@@ -248,7 +257,7 @@ fn now() -> u64 {
 mod tests {
     use serde_json::json;
 
-    use super::{address, for_people};
+    use super::{address, for_people, places};
 
     #[test]
     fn notebooks_have_addresses() {
@@ -258,6 +267,12 @@ mod tests {
         check("ada/work", "/notebooks/ada/work");
         check("ada@example.com", "/notebooks/ada%40example%2Ecom");
         check("..", "/notebooks/%2E%2E");
+    }
+
+    #[test]
+    fn a_notebooks_files_are_named() {
+        let entry = json!({"folder": "/nb/ada", "startup": null, "log": "/state/log"});
+        assert_eq!(places(&entry), "folder: /nb/ada\nlog: /state/log\n");
     }
 
     #[test]
