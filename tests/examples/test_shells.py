@@ -20,7 +20,7 @@ from typing import Any
 
 import kernel
 import pytest
-from example import PATIENCE, Example
+from example import PATIENCE, TREE, Example
 
 FOLLOWED = {
     "Sec-Fetch-Site": "cross-site",
@@ -293,8 +293,40 @@ class notebooks_ended:
         self.served.tell("notebook", "stop", "--all")
 
 
-def wait_until_it_serves(visitor: Visitor) -> None:
+def wait_until_it_serves(visitor: Visitor, user: str = "ada") -> None:
     deadline = time.monotonic() + PATIENCE
-    while visitor.ask("/notebook/ada/api/kernels")[0] != 200:
+    while visitor.ask(f"/notebook/{user}/api/kernels")[0] != 200:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_the_originals_demo(example: Callable[..., Example]) -> None:
+    """Its two stories: home, a shell with what it promises, a cell, and home again."""
+    demo = TREE / "python/pyramid_notebook/pyramid_notebook/demo"
+    names = ("development.ini", "perijove.toml")
+    served = example("demo", {name: (demo / name).read_text() for name in names}).serve()
+    shown = base64.b64encode(b"user:password").decode()
+    user = Visitor(served.url, {"Authorization": f"Basic {shown}"})
+    stories = {
+        "/shell1": (
+            ["Executing shell1 context", "Available variables and functions"],
+            "registry.settings['pyramid_notebook.kill_timeout']",
+            "'3600'",
+        ),
+        "/shell2": (["**a** - a variable", "**fn** - a function"], "print(a + b)", "foobar"),
+    }
+    with notebooks_ended(served):
+        for shell, (greetings, cell, shows) in stories.items():
+            assert "pyramid_notebook test application" in user.ask("/")[2]
+            status, headers, _ = user.ask(shell)
+            assert status == 302
+            name = urllib.parse.urlsplit(headers["Location"]).path.rpartition("/")[2]
+            wait_until_it_serves(user, "user")
+            notebook = json.loads(user.ask(f"/notebook/user/api/contents/{name}")[2])["content"]
+            for greeting in greetings:
+                assert greeting in notebook["cells"][0]["source"]
+            place = kernel.start(user.url, "/notebook/user/", user.headers)
+            assert kernel.run(user.url, place, user.headers, cell) == shows
+            status, headers, _ = user.ask("/notebook/shutdown")
+            assert (status, urllib.parse.urlsplit(headers["Location"]).path) == (302, "/")
+            assert running(served) == []
