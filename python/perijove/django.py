@@ -62,14 +62,14 @@ def launch_notebook(
     context: Mapping[str, Any] | None = None,
     name: str | None = None,
     *,
-    when_busy: str = "replace",
+    when_busy: str = "ask",
 ) -> HttpResponse:
     """Start the user's notebook, or join it, and return the redirect that leads there.
 
     `context` holds what the notebook starts with (`perijove.startup` builds it); as long as it
-    stays the same, the same notebook is joined, and another one replaces it. With a `name` the user
-    has a further notebook beside the first. `when_busy="ask"` asks the user before a notebook that
-    computes is replaced.
+    stays the same, the same notebook is joined, and another one replaces it: while a kernel
+    computes, the user is asked first, unless `when_busy="replace"`. With a `name` the user has a
+    further notebook beside the first.
 
     Where perijove cannot start it, the answer says why and what to do. Raises `PermissionDenied`
     when there is no user, or when another site's page asks.

@@ -96,7 +96,14 @@ def launch(
     user = _somebody(username)
     given = {key: value for key, value in (context or {}).items() if key not in FILLED_IN}
     try:
-        launched = Control().launch(user, given, name, when_busy=when_busy, settings=settings)
+        launched = Control().launch(
+            user,
+            given,
+            name,
+            when_busy=when_busy,
+            from_elsewhere=_is_from_elsewhere(asked),
+            settings=settings,
+        )
         # A redirect follows perijove only where it can mean it.
         is_path = launched.url.startswith("/") and not launched.url.startswith("//")
         if not (is_path or _is_elsewhere(launched.url)):
@@ -109,14 +116,15 @@ def launch(
 def shutdown(asked: Asked, username: str | None, name: str | None) -> None:
     """End the user's notebook with its kernels, if there is one; raises `Refusal`.
 
-    A page of another site may open a notebook by a link, but never end one.
+    A link on another site's page ends nothing: it leads to a page of perijove's that asks the user.
     """
     refuse_foreign(asked)
     user = _somebody(username)
-    if _is_from_elsewhere(asked):
-        raise Refusal(403, "a notebook is shut down from a page of this site only")
     try:
-        Control().stop(user, name)
+        if not _is_from_elsewhere(asked):
+            Control().stop(user, name)
+        elif page := _page_that_asks(user, name):
+            raise Refusal(303, "the user is asked first", location=page)
     except ControlError as error:
         raise _refusal(error) from error
 
@@ -167,6 +175,18 @@ def _somebody(username: str | None) -> str:
     if not username:
         raise Refusal(403, "a notebook belongs to a user, and nobody is signed in")
     return username
+
+
+def _page_that_asks(user: str, name: str | None) -> str:
+    """Where perijove asks the user whether a notebook is to end; empty when none runs."""
+    known = Control().status(user, name)
+    if known is None or known.url is None or known.state in ("absent", "failed"):
+        return ""
+    place = f"/{canonical(user)}/" + (f"~{name}/" if name else "")
+    before, found, _ = known.url.partition(place)
+    if not found:
+        raise Refusal(403, "a notebook is shut down from a page of this site only")
+    return f"{before}{found}-/stop"
 
 
 def _is_followed(asked: Asked) -> bool:

@@ -45,14 +45,14 @@ def launch_notebook(
     notebook_context: Mapping[str, Any] | None = None,
     name: str | None = None,
     *,
-    when_busy: str = "replace",
+    when_busy: str = "ask",
 ) -> HTTPException:
     """Start the user's notebook, or join it, and return the redirect that leads there.
 
     `notebook_context` holds what the notebook starts with (`perijove.startup` builds it); as long
-    as it stays the same, the same notebook is joined, and another one replaces it. With a `name`
-    the user has a further notebook beside the first. `when_busy="ask"` asks the user before a
-    notebook that computes is replaced.
+    as it stays the same, the same notebook is joined, and another one replaces it: while a kernel
+    computes, the user is asked first, unless `when_busy="replace"`. With a `name` the user has a
+    further notebook beside the first.
 
     Raises an HTTP error that says what to do when there is no user, when another site's page asks,
     or when perijove cannot start the notebook.
@@ -74,7 +74,7 @@ def launch_notebook(
 def shutdown_notebook(request: Any, username: str, name: str | None = None) -> None:
     """End the user's notebook with its kernels; nothing happens when there is none.
 
-    A page of another site may open a notebook by a link, but never end one.
+    A link on another site's page ends nothing: it leads to a page of perijove's that asks the user.
     """
     try:
         manners.shutdown(_asked(request), username, name)

@@ -242,7 +242,6 @@ def test_nobody_gets_nothing(user: dict[str, str], ask: Ask, control: FakeContro
     ("method", "headers", "launches", "stops"),
     [
         ("GET", {}, True, True),
-        ("GET", FOLLOWED, True, False),
         ("GET", FOREIGN, False, False),
         ("GET", FRAMED, False, False),
         ("POST", {"Origin": "http://localhost"}, True, True),
@@ -264,6 +263,16 @@ def test_other_sites_pages_change_nothing(
         status, _, _ = ask(method, place, {"User": "ada", **headers})
         assert (status < 400) is passes, (place, status)
         assert len(control.requests) == before + passes
+
+
+def test_a_link_on_another_sites_page_asks_the_user_first(ask: Ask, control: FakeControl) -> None:
+    assert ask("GET", "/launch", {"User": "ada", **FOLLOWED})[0] == 302
+    assert control.last[2]["from-elsewhere"] is True
+    known = {"user": "ada", "name": "", "state": "ready", "url": PLACE}
+    control.answer = lambda *_: (200, known)
+    status, headers, _ = ask("GET", "/notebook/shutdown", {"User": "ada", **FOLLOWED})
+    assert (status, headers["location"]) == (303, "/notebook/ada/-/stop")
+    assert control.last[0] == "GET"
 
 
 def test_a_form_is_answered_with_see_other(ask: Ask, control: FakeControl) -> None:

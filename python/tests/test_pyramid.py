@@ -54,7 +54,7 @@ def test_a_launch_leads_to_the_notebook(site: Any, control: FakeControl) -> None
     assert control.last == (
         "POST",
         "/notebooks/ada",
-        {**context, "when-busy": "replace"},
+        {**context, "when-busy": "ask"},
     )
 
 
@@ -68,7 +68,7 @@ def test_the_callers_context_stays_as_it_is(site: Any, control: FakeControl) -> 
     launch_notebook(ask(site), "ada", context)
     assert context == before
     # What the original's framework filled in is no part of what a launch means.
-    assert control.last[2] == {"startup": "", "mine": [1], "when-busy": "replace"}
+    assert control.last[2] == {"startup": "", "mine": [1], "when-busy": "ask"}
 
 
 def test_the_ini_settings_are_handed_over(site: Any, control: FakeControl) -> None:
@@ -117,11 +117,9 @@ def test_nobody_gets_nothing(function: Any, nobody: Any, site: Any, control: Fak
     [
         ("GET", {}, True, True),
         ("GET", OWN, True, True),
-        ("GET", FOLLOWED, True, False),
         ("GET", FOREIGN, False, False),
         ("GET", FRAMED, False, False),
         ("GET", {**FOREIGN, **SIBLING}, False, False),
-        ("GET", {**FOLLOWED, **SIBLING}, True, False),
         ("POST", {"Origin": "http://localhost"}, True, True),
         ("POST", {"Origin": "http://localhost:81"}, False, False),
         ("POST", {"Origin": "https://localhost", **OWN}, True, True),
@@ -146,6 +144,33 @@ def test_other_sites_pages_change_nothing(
             with pytest.raises(HTTPForbidden, match="site"):
                 function(ask(site, method, **headers), "ada")
         assert len(control.requests) == before + passes
+
+
+@pytest.mark.parametrize("headers", [FOLLOWED, {**FOLLOWED, **SIBLING}])
+def test_a_link_on_another_sites_page_asks_the_user_first(
+    headers: dict[str, str], site: Any, control: FakeControl
+) -> None:
+    """A GET may start or join a notebook; to stop or replace one is for the user to say."""
+    launch_notebook(ask(site, **headers), "ada")
+    assert control.last[2] == {"when-busy": "ask", "from-elsewhere": True}
+    launch_notebook(ask(site, **OWN), "ada")
+    assert "from-elsewhere" not in control.last[2]
+
+    state = "ready"
+
+    def known(method: str, path: str, _body: Any) -> tuple[int, Any]:
+        url = path.replace("/notebooks/", "/notebook/").replace("/side", "/~side")
+        return 200, {"user": "ada", "name": "", "state": state, "url": f"{url}/lab/tree/a.ipynb"}
+
+    control.answer = known
+    for name, page in ((None, "/notebook/ada/-/stop"), ("side", "/notebook/ada/~side/-/stop")):
+        with pytest.raises(HTTPSeeOther) as asking:
+            shutdown_notebook(ask(site, **headers), "ada", name)
+        assert asking.value.location == page
+        assert control.last[0] == "GET"
+    state = "absent"
+    assert shutdown_notebook(ask(site, **headers), "ada") is None
+    assert control.last[0] == "GET"
 
 
 def test_a_shutdown_stops_and_minds_nothing_missing(site: Any, control: FakeControl) -> None:

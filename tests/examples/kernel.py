@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 def start(site: str, notebook: str, headers: Mapping[str, str]) -> str:
     """The address of a new kernel, below the site's."""
     request = urllib.request.Request(
-        f"{site}{notebook}api/kernels", b"{}", {"Origin": site, **headers}, method="POST"
+        f"{site}{notebook}api/kernels", b"{}", dict(headers), method="POST"
     )
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         return f"{notebook}api/kernels/{json.load(answer)['id']}"
@@ -38,7 +38,6 @@ def run(site: str, kernel: str, headers: Mapping[str, str], code: str) -> str:
     }
     with connect(
         f"{site.replace('http', 'ws', 1)}{kernel}/channels",
-        origin=site,  # type: ignore[arg-type]
         additional_headers=headers,
         open_timeout=PATIENCE,
         max_size=None,

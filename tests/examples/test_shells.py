@@ -13,7 +13,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,9 @@ class Visitor:
 
     def __init__(self, url: str, shown: Mapping[str, str] | None = None) -> None:
         self.url, self.shown = url, dict(shown or {})
+        # Where the visitor believes to be: a proxy may have taken TLS off.
+        scheme = self.shown.get("X-Forwarded-Proto", "http")
+        self.origin = url.replace("http", scheme, 1)
         self.cookies = http.cookiejar.CookieJar()
         keeps = urllib.request.HTTPCookieProcessor(self.cookies)
         self.opener = urllib.request.build_opener(keeps, Stay())
@@ -51,7 +54,7 @@ class Visitor:
         data = urllib.parse.urlencode(body).encode() if body is not None else None
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         url = urllib.parse.urljoin(self.url, path)
-        request = urllib.request.Request(url, data, self.shown | {"Referer": url} | fields)
+        request = urllib.request.Request(url, data, self.shown | {"Referer": self.origin} | fields)
         try:
             with self.opener.open(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.headers, answer.read().decode(errors="replace")
@@ -70,7 +73,7 @@ class Visitor:
     def headers(self) -> dict[str, str]:
         """What a request needs that is not made here, such as a websocket's."""
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in self.cookies)
-        return self.shown | ({"Cookie": cookies} if cookies else {})
+        return self.shown | {"Origin": self.origin} | ({"Cookie": cookies} if cookies else {})
 
     def websocket(self, path: str) -> int:
         """The status of a websocket's handshake."""
@@ -79,7 +82,6 @@ class Visitor:
             "Upgrade": "websocket",
             "Sec-WebSocket-Version": "13",
             "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-            "Origin": self.url,
         }
         connection = HTTPConnection(urllib.parse.urlsplit(self.url).netloc, timeout=PATIENCE)
         with closing(connection):
@@ -122,8 +124,35 @@ def prepare_django(site: Example) -> None:
     (site.root / "var/media").mkdir()
 
 
-def sign_in_django(url: str, name: str) -> Visitor:
-    visitor = Visitor(url)
+#: What careful projects set, and middleware that could get into the way of a question.
+HARDENED = """
+SECURE_SSL_REDIRECT = True
+APPEND_SLASH = True
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+CACHE_MIDDLEWARE_SECONDS = 600
+SESSION_SAVE_EVERY_REQUEST = True
+MIDDLEWARE = [
+    "django.middleware.cache.UpdateCacheMiddleware",
+    *MIDDLEWARE,
+    "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "django.middleware.http.ConditionalGetMiddleware",
+    "django.middleware.cache.FetchFromCacheMiddleware",
+]
+"""
+
+
+def prepare_hardened(site: Example) -> None:
+    settings = site.root / "library/settings.py"
+    settings.write_text(settings.read_text() + HARDENED)
+    prepare_django(site)
+
+
+def sign_in_hardened(url: str, name: str) -> Visitor:
+    return sign_in_django(url, name, {"X-Forwarded-Proto": "https"})
+
+
+def sign_in_django(url: str, name: str, shown: Mapping[str, str] | None = None) -> Visitor:
+    visitor = Visitor(url, shown)
     if name:
         fields = {"username": name, "password": "a-password"}
         assert visitor.send("/admin/login/?next=/", fields)[0] == 302
@@ -191,13 +220,20 @@ FASTAPI = Site(
     stranger=401,
     settings={"NOTES_USERS": ACCOUNTS, "NOTES_SHELLS": "ada"},
 )
+#: Behind a proxy that ends TLS.
+CAREFUL = replace(
+    DJANGO,
+    prepare=prepare_hardened,
+    sign_in=sign_in_hardened,
+    settings={**DJANGO.settings, "PERIJOVE_TRUSTED_PROXIES": '["127.0.0.1/32"]'},
+)
 ON_ASGI = {"PERIJOVE_SITE__APP": "library.asgi:application"}
 
 
 @pytest.mark.parametrize(
     ("kind", "more"),
     [
-        pytest.param(DJANGO, {}, id="django"),
+        pytest.param(CAREFUL, {}, id="django"),
         pytest.param(DJANGO, ON_ASGI, id="django-asgi"),
         pytest.param(FLASK, {}, id="flask"),
         pytest.param(FASTAPI, {}, id="fastapi"),
@@ -243,8 +279,11 @@ def test_a_shell_on_a_record(
         for visitor, expected in ((guest, {403}), (stranger, {kind.stranger})):
             is_kept_out(visitor, expected, cell)
 
-        # Another site's page may not end it; its owner may.
-        assert ada.ask("/notebook/shutdown", **FOLLOWED)[0] in (303, 403)
+        # A link on another site's page ends nothing: its owner is asked.
+        status, headers, _ = ada.ask("/notebook/shutdown", **FOLLOWED)
+        assert (status, headers["Location"]) == (303, "/notebook/ada/-/stop"), headers
+        status, _, page = ada.ask(headers["Location"], **FOLLOWED)
+        assert (status, 'method="post"' in page) == (200, True)
         assert [entry["user"] for entry in running(served)] == ["ada"]
         files_are_where_status_says(served)
         status, headers, _ = ada.send(kind.page, {}, "/notebook/shutdown")
@@ -258,7 +297,7 @@ def is_kept_out(
 ) -> None:
     for path in ("/notebook/ada/lab", "/notebook/ada/api/contents", "/notebook/ada/files/a//b"):
         assert visitor.ask(path)[0] in expected, path
-    assert visitor.ask("/notebook/ada/api/kernels", {}, Origin=visitor.url)[0] in expected
+    assert visitor.ask("/notebook/ada/api/kernels", {}, Origin=visitor.origin)[0] in expected
     assert visitor.websocket(f"{cell}/channels") in expected
 
 
