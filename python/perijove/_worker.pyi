@@ -76,7 +76,7 @@ def request_id() -> str:
 def confine(confinement: str, /) -> None:
     """Takes an account, limits and a sandbox upon this process, for good.
 
-    `confinement` is JSON: `{"account": {"uid", "gid", "groups"}, "limits": {...}, "sandbox": {"read":
-    [...], "change": [...], "unlisted": [...], "write": [...]}}`, each of them optional. The process
-    must have one thread. Whatever is raised, it must end: part of it may be taken.
+    `confinement` is JSON, each part optional: `{"account": {"uid", "gid", "groups"}, "limits":
+    {...}, "sandbox": {"read": [...], "change": [...], "unlisted": [...], "write": [...]}}`.
+    The process must have one thread. Whatever is raised, it must end: part of it may be taken.
     """
