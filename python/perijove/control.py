@@ -93,6 +93,10 @@ class Notebook:
     folder: str | None = None
     kill_at: Any = None
     context_hash: Any = None
+    #: What keeps each of its limits, such as `{"memory": "cgroup v2"}`.
+    limits: Any = None
+    #: `{"times", "at", "limit"}` when processes of it were ended because its memory ran out.
+    out_of_memory: Any = None
     #: The last lines it wrote to its log, where it failed.
     last_lines: Any = None
 

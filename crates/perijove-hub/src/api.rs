@@ -5,6 +5,7 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use perijove_gateway::{Response, Service, ServiceRequest};
+use perijove_process::guardian;
 use serde_json::{Value, json};
 
 use crate::{
@@ -14,8 +15,7 @@ use crate::{
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
-    spawn::startup_path,
-    spawn::SpawnError,
+    spawn::{STATUS, SpawnError, startup_path},
     user::User,
 };
 
@@ -132,6 +132,10 @@ impl Service for Api {
 
 fn entry(notebook: &Notebook, view: &View) -> Value {
     let Notebook { user, name } = notebook;
+    // The guardian's own record: it goes on while we are away.
+    let record =
+        view.started.and_then(|_| guardian::Record::read(&view.log.with_file_name(STATUS)).ok());
+    let out_of_memory = record.as_ref().and_then(|record| record.out_of_memory);
     json!({
         "user": user.name(),
         "name": (!name.is_first()).then(|| name.as_str()),
@@ -149,6 +153,10 @@ fn entry(notebook: &Notebook, view: &View) -> Value {
         "warning": view.life.warning,
         "context_hash": view.hash,
         "log": view.log,
+        "limits": record.map(|record| record.limits).unwrap_or_default(),
+        "out_of_memory": out_of_memory.map(|ran_out| json!({
+            "times": ran_out.times, "at": ran_out.at, "limit": ran_out.limit,
+        })),
         "reason": view.reason,
         "last_lines": view.last_lines,
     })

@@ -91,6 +91,9 @@ pub(crate) enum Status {
     Died(Ended),
 }
 
+/// The guardian's record of a notebook, in the folder of its log.
+pub(crate) const STATUS: &str = "status.json";
+
 /// The paths of one notebook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -115,7 +118,7 @@ impl Place {
             socket: socket_folder.join("sock"),
             socket_folder,
             log: state.join("notebook.stderr.log"),
-            status: state.join("status.json"),
+            status: state.join(STATUS),
             state,
         }
     }

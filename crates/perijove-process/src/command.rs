@@ -31,6 +31,8 @@ pub struct Command {
     pub input: Input,
     /// Each with the number at which it arrives, 3 or more.
     pub descriptors: Vec<(OwnedFd, RawFd)>,
+    /// Files to which it writes `0`, first of all, to join the control groups they belong to.
+    pub groups: Vec<OwnedFd>,
     /// `None`: the parent's. Needs root.
     pub account: Option<Account>,
     pub limits: Limits,
@@ -96,6 +98,7 @@ impl Command {
             folder: None,
             input: Input::Null,
             descriptors: Vec::new(),
+            groups: Vec::new(),
             account: None,
             limits: Limits::default(),
             sandbox: None,

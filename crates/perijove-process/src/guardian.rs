@@ -10,6 +10,7 @@ mod claim;
 mod descendants;
 mod detach;
 mod log;
+mod memory;
 mod run;
 mod signals;
 mod spec;
@@ -39,7 +40,7 @@ pub use claim::{Claim, claim};
 pub use log::last_lines;
 pub use run::run;
 pub use spec::Spec;
-pub use status::{Ended, Record, Why};
+pub use status::{Ended, OutOfMemory, Record, Why};
 pub use zygote::{Zygote, ZygoteError};
 
 use crate::{Command, ProcessIdentity, SpawnError, system};

@@ -9,6 +9,7 @@ mod backoff;
 mod capture;
 mod child;
 mod command;
+pub mod group;
 pub mod guardian;
 mod identity;
 mod output;

@@ -134,6 +134,7 @@ async fn begin(mut source: Source, farewell: &[&str]) -> Result<ExitCode, Failur
     if let Err(failure) = logging::start(&plan.log, &plan.log_files) {
         return Err(taking::give_up(taking, failure).await);
     }
+    settle(&plan);
     let (intents, mut wanted) = mpsc::channel(WISHES);
     let signals = Signals::catch().map_err(|error| Failure::new(Kind::Other, error))?;
     let tracker = TaskTracker::new();
@@ -156,6 +157,18 @@ async fn begin(mut source: Source, farewell: &[&str]) -> Result<ExitCode, Failur
         None => announce(&addresses, farewell),
     }
     Box::pin(run(site, gateway, wanted)).await
+}
+
+/// Makes room for the control groups of notebooks, before any process is started.
+fn settle(plan: &Plan) {
+    let is_wanted = plan.notebook.as_ref().is_some_and(|notebook| notebook.isolation.wants_group());
+    if is_wanted && let Err(error) = perijove_process::group::settle() {
+        tracing::warn!(
+            %error,
+            "no control groups can be made here: limits of notebooks are kept as far as that goes \
+             without; `Delegate=yes` in a systemd unit lets perijove make them"
+        );
+    }
 }
 
 async fn run(

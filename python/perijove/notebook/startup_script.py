@@ -24,6 +24,7 @@ def start(namespace: dict[str, Any]) -> None:
     if shell is None:
         sys.stderr.write(problem)
         return
+    problem = memory_note() + problem
     offer_package()
     known = set(shell.user_ns)
     captured, said = run_file(os.environ.get("PERIJOVE_STARTUP"), shell.user_ns)
@@ -42,6 +43,18 @@ def chain(path: str | None, namespace: dict[str, Any]) -> str:
     except Exception:
         return traceback.format_exc()
     return ""
+
+
+def memory_note() -> str:
+    """What is to be said of a kernel before this one that ran out of memory."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "memory.py")
+    spec = importlib.util.spec_from_file_location("_perijove_memory", path)
+    if spec is None or spec.loader is None:
+        return ""
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    said: str = module.begin()
+    return said
 
 
 def kernel_shell() -> Any:

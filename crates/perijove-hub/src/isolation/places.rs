@@ -122,7 +122,7 @@ pub(super) fn sandbox(needs: &Needs<'_>) -> Sandbox {
         SYSTEM.iter().flat_map(|path| carve(Path::new(path), &all)).collect();
     read.extend(SETTINGS.iter().map(|name| Path::new("/etc").join(name)));
     read.extend(resolver());
-    read.extend(pythons(&plan.python).into_iter().flat_map(|path| carve(&path, &all)));
+    read.extend(pythons(&plan.python).into_iter().flat_map(|path| carve(&path, &ours)));
     read.push(plan.package.clone());
     for shared in plan.isolation.share.iter().chain(&needs.share) {
         read.extend(carve(shared, &ours));
@@ -168,7 +168,22 @@ fn pythons(python: &Path) -> Vec<PathBuf> {
         }
     }
     add_python(&real(python), &mut places);
+    let linked: Vec<PathBuf> = places.iter().flat_map(|place| linked(place)).collect();
+    places.extend(linked);
     places
+}
+
+/// What is installed without being copied: folders that `.pth` files name (site(3) of Python).
+fn linked(library: &Path) -> Vec<PathBuf> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten();
+    let is_of_python = |name: &str| name.starts_with("python");
+    let versions = entries(library).filter(|e| e.file_name().to_str().is_some_and(is_of_python));
+    let files = versions.flat_map(|version| entries(&version.path().join("site-packages")));
+    let files =
+        files.map(|file| file.path()).filter(|path| path.extension() == Some("pth".as_ref()));
+    let texts = files.filter_map(|path| fs::read_to_string(path).ok());
+    let lines = texts.flat_map(|text| text.lines().map(PathBuf::from).collect::<Vec<_>>());
+    lines.filter(|path| path.is_absolute() && path.is_dir()).collect()
 }
 
 /// What belongs to a Python and can be written by others than root.
@@ -233,10 +248,16 @@ mod tests {
         link("base-3.12.1", "base-3.12");
         link("../../base-3.12/bin/python3.12", "venv/bin/python3");
         link("python3", "venv/bin/python");
+        fs::create_dir_all(root.join("venv/lib/python3.12/site-packages")).unwrap();
+        fs::create_dir_all(root.join("editable")).unwrap();
+        let pth = format!("import sys\n{}\n/nowhere\n", root.join("editable").display());
+        fs::write(root.join("venv/lib/python3.12/site-packages/site.pth"), pth).unwrap();
         let home = format!("home = {}\n", root.join("elsewhere/bin").display());
         fs::write(root.join("venv/pyvenv.cfg"), home).unwrap();
         let found = pythons(&root.join("venv/bin/python"));
-        for expected in ["venv/lib", "base-3.12/lib", "base-3.12.1/lib", "elsewhere/lib"] {
+        for expected in
+            ["venv/lib", "base-3.12/lib", "base-3.12.1/lib", "elsewhere/lib", "editable"]
+        {
             assert!(found.contains(&root.join(expected)), "{expected} in {found:?}");
         }
         // What else lies beside a Python is not a part of it.

@@ -50,6 +50,14 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if isolation.wants_group() && perijove_process::group::writable().is_none() {
+        found.push(
+            "no control group can be written here: the memory of a notebook is limited for each \
+             process by itself, its processors not at all; \
+             hint: start perijove by systemd with `Delegate=yes`, or as root"
+                .to_owned(),
+        );
+    }
     if isolation.limits.memory.is_none() {
         found.push(
             "one notebook can use all memory of the machine; hint: set `notebook.limits`"

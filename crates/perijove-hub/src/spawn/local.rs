@@ -279,6 +279,8 @@ fn spec(start: &Start<'_>, bounds: Bounds) -> guardian::Spec {
         environment,
         folder: launch.folder.clone(),
         confinement: bounds.confinement,
+        group: bounds.group,
+        is_wrapped: bounds.is_wrapped,
         input: input.to_string(),
         kill_after: (launch.kill_timeout > 0).then(|| Duration::from_secs(launch.kill_timeout)),
         stop_grace: GRACE,

@@ -134,3 +134,26 @@ async fn a_python_without_jupyter_says_what_to_install() {
         ))
     );
 }
+
+#[tokio::test]
+async fn a_kernel_that_runs_out_of_memory_is_ended_and_the_next_one_says_so() {
+    if perijove_process::group::writable().is_none() {
+        eprintln!("NOT TESTED: no control group can be written here");
+        return;
+    }
+    let settings = json!({"start-timeout": "120s", "limits": {"memory": "500M"}});
+    let world = World::start(settings, jupyter_python(), package()).await;
+    world.launch("ada", json!({})).await;
+    let mut kernel = Kernel::start(&world, "ada").await;
+    assert_eq!(kernel.run("6 * 7").await, "42");
+    let hog = "hog = b'x' * (2 << 30)";
+    // No answer comes from one that is ended.
+    tokio::time::timeout(std::time::Duration::from_secs(5), kernel.run(hog)).await.ok();
+    let entry = world.until_so("ada", |entry| !entry["out_of_memory"].is_null()).await;
+    assert_eq!(entry["out_of_memory"]["limit"], 500 << 20);
+    assert_eq!(entry["state"], "ready");
+    kernel.restart(&world, "ada").await;
+    let said = kernel.run("6 * 7").await;
+    assert!(said.contains("out of memory") && said.contains("500 MiB"), "{said}");
+    assert_eq!(kernel.run("6 * 7").await, "42");
+}

@@ -25,6 +25,7 @@ use crate::system;
 pub(super) struct Steps {
     is_session: bool,
     umask: Option<Mode>,
+    groups: Vec<OwnedFd>,
     confinement: Prepared,
     folder: Option<CString>,
     parent_death: Option<(Signal, Pid)>,
@@ -56,6 +57,7 @@ impl Steps {
         let steps = Self {
             is_session: command.is_session,
             umask: command.umask.map(Mode::from_raw_mode),
+            groups: command.groups,
             confinement: confinement.prepare().map_err(fail)?,
             folder,
             parent_death: parent_death.map(|signal| (signal, getpid())),
@@ -71,6 +73,9 @@ impl Steps {
         }
         if let Some(mask) = self.umask {
             umask(mask);
+        }
+        for group in &self.groups {
+            write(group, b"0")?;
         }
         self.confinement.take().map_err(complain)?;
         if let Some(folder) = &self.folder {

@@ -13,12 +13,13 @@ use super::{
     Answer, Claim, Handle, adopt,
     detach::{fork_away, leave_streams},
     log::Log,
+    memory::Memory,
     signals::Signals,
     spec::{self, Heard, Spec},
     status::{Ended, Record, Why},
     watch::{Server, Watch},
 };
-use crate::{Command, Input, ParentDeath, ProcessIdentity, Tail, system};
+use crate::{Command, Input, ParentDeath, ProcessIdentity, Tail, group::Kept, system};
 
 /// Runs as a guardian: reads what to do on the standard input, says on the standard output whether
 /// it was done, and returns when the server has ended. Must be called before any thread is started.
@@ -71,16 +72,34 @@ fn begin(heard: Heard, adopted: Option<Pid>) -> Result<(Handle, Guardian), Strin
     let kill_at = spec.kill_after.map(|after| started_at + after.as_secs());
     let guardian = ProcessIdentity::own();
     let handle = Handle { process: guardian.clone(), started: started_at };
-    let mut record = Record { guardian, server: None, started_at, kill_at, ended: None };
+    let mut spec = spec;
+    let group = spec.group.take();
+    let for_account = spec.confinement.account.is_some();
+    let made = group.map(|group| {
+        let (kept, limits) = group.make(&mut spec.confinement.limits, for_account);
+        (kept, limits, group.memory.unwrap_or_default())
+    });
+    let limits = made.as_ref().map(|(_, limits, _)| limits.clone()).unwrap_or_default();
+    let mut record = Record {
+        guardian,
+        server: None,
+        started_at,
+        kill_at,
+        ended: None,
+        limits,
+        out_of_memory: None,
+    };
     let unwritten = because(format!("could not write the status {}", spec.status.display()));
     // Before the server is started, so that none runs of which nothing is known.
     record.write(&spec.status).map_err(&unwritten)?;
     let status = spec.status.clone();
     let since_boot = system::since_boot();
     let times = (spec.kill_after.map(|after| since_boot + after), spec.stop_grace);
+    let kept = made.as_ref().map(|(kept, ..)| kept);
+    let is_wrapped = spec.is_wrapped;
     let server = match adopted {
-        Some(pid) => adopt::server(pid, spec, number).map_err(|error| error.to_string()),
-        None => start_server(spec, descriptors),
+        Some(pid) => adopt_server(pid, spec, number, kept),
+        None => start_server(spec, descriptors, kept),
     };
     let server = match server {
         Ok(server) => server,
@@ -94,7 +113,8 @@ fn begin(heard: Heard, adopted: Option<Pid>) -> Result<(Handle, Guardian), Strin
     };
     record.server = Some(server.pid.as_raw_nonzero().get());
     let recorded = record.write(&status);
-    let watch = Watch::new(server, signals, log, times);
+    let memory = made.map(|(kept, _, limit)| Memory::watch(kept, limit, status.clone()));
+    let watch = Watch::new((server, is_wrapped), signals, log, times, memory);
     let mut guardian = Guardian { record, status, watch, _claim: claim };
     if let Err(error) = recorded {
         guardian.watch.end_now();
@@ -104,7 +124,22 @@ fn begin(heard: Heard, adopted: Option<Pid>) -> Result<(Handle, Guardian), Strin
     Ok((handle, guardian))
 }
 
-fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
+/// Takes in a server that was forked, before it is told who it is to be.
+fn adopt_server(
+    pid: Pid,
+    spec: Spec,
+    number: RawFd,
+    group: Option<&Kept>,
+) -> Result<Server, String> {
+    let joined = group.map_or(Ok(()), |group| group.take(pid.as_raw_nonzero().get()));
+    joined.and_then(|()| adopt::server(pid, spec, number)).map_err(|error| error.to_string())
+}
+
+fn start_server(
+    spec: Spec,
+    descriptors: Vec<RawFd>,
+    group: Option<&Kept>,
+) -> Result<Server, String> {
     let failed = |error: io::Error| error.to_string();
     let (output, print) = io::pipe().map_err(failed)?;
     let output = OwnedFd::from(output);
@@ -113,6 +148,7 @@ fn start_server(spec: Spec, descriptors: Vec<RawFd>) -> Result<Server, String> {
     command.environment =
         spec.environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     command.folder = Some(spec.folder);
+    command.groups = group.map_or(Ok(Vec::new()), Kept::doors).map_err(failed)?;
     command.account = spec.confinement.account;
     command.limits = spec.confinement.limits;
     command.sandbox = spec.confinement.sandbox;
@@ -148,6 +184,7 @@ pub(super) fn inherited(number: RawFd) -> (OwnedFd, RawFd) {
 impl Guardian {
     fn finish(mut self) -> ExitCode {
         let (why, how, tail): (Why, _, Tail) = self.watch.until_ended();
+        self.record.out_of_memory = self.watch.out_of_memory();
         self.record.ended =
             Some(Ended { why, how: Some(how), at: now(), last_lines: tail.lines() });
         match self.record.write_end(&self.status) {
@@ -158,6 +195,6 @@ impl Guardian {
 }
 
 /// Seconds since the Unix epoch.
-fn now() -> u64 {
+pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

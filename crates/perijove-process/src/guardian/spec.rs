@@ -10,7 +10,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::Confinement;
+use crate::{Confinement, group::Group};
 
 /// Bytes of a specification.
 const LONGEST: u64 = 16 << 20;
@@ -27,6 +27,12 @@ pub struct Spec {
     /// What the server takes upon itself before it runs.
     #[serde(default)]
     pub confinement: Confinement,
+    /// What it may use with all that it starts.
+    #[serde(default)]
+    pub group: Option<Group>,
+    /// Whether the program runs the server in a process of another's: bubblewrap does.
+    #[serde(default)]
+    pub is_wrapped: bool,
     /// What the server reads on its standard input, before its end; may hold secrets.
     pub input: String,
     /// From the start, whatever happens; `None`: never.

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{How, ProcessIdentity};
+use crate::{How, ProcessIdentity, group::InForce};
 
 /// The life of a server as its guardian knows it. Times are seconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,24 @@ pub struct Record {
     /// When it will be ended whatever happens.
     pub kill_at: Option<u64>,
     pub ended: Option<Ended>,
+    /// What keeps each limit of its group.
+    #[serde(default, skip_serializing_if = "InForce::is_empty")]
+    pub limits: InForce,
+    /// Told when processes of its group were ended because memory ran out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_memory: Option<OutOfMemory>,
+}
+
+/// That memory ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct OutOfMemory {
+    /// How many processes were ended for that.
+    pub times: u64,
+    /// When the last of them was; seconds since the Unix epoch.
+    pub at: u64,
+    /// Bytes that were allowed.
+    pub limit: u64,
 }
 
 /// How a server ended.
@@ -142,6 +160,8 @@ mod tests {
             started_at: 3600,
             kill_at: Some(7200),
             ended: Some(ended),
+            limits: InForce::new(),
+            out_of_memory: None,
         }
     }
 

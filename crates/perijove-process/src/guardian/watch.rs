@@ -13,11 +13,23 @@ use rustix::{
     process::{Pid, Signal, WaitOptions, WaitStatus, kill_process, wait},
 };
 
-use super::{descendants::kill_all, log::Log, signals::Signals, status::Why};
-use crate::{How, Tail, output::Lines, system::since_boot};
+use super::{
+    descendants::kill_all,
+    log::Log,
+    memory::Memory,
+    signals::Signals,
+    status::{OutOfMemory, Why},
+};
+use crate::{
+    How, Tail,
+    output::Lines,
+    system::{children, since_boot},
+};
 
 /// A sleep of the machine stops the clock of poll(2): look at the other one now and then.
 const LONGEST_SLEEP: Duration = Duration::from_secs(300);
+/// Between two looks whether memory ran out.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// Between two looks at who still runs while all are being killed.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
 /// When descendants that cannot be killed (waiting for a dead disk) are left behind.
@@ -50,17 +62,23 @@ pub(super) struct Watch {
     /// When its time is up.
     time_up: Option<Duration>,
     stop_grace: Duration,
+    /// Whether the server is run by another process.
+    is_wrapped: bool,
+    memory: Option<Memory>,
 }
 
 impl Watch {
     pub(super) fn new(
-        server: Server,
+        (server, is_wrapped): (Server, bool),
         signals: Signals,
         log: Log,
         (time_up, stop_grace): (Option<Duration>, Duration),
+        memory: Option<Memory>,
     ) -> Self {
         Self {
             server,
+            is_wrapped,
+            memory,
             signals,
             log,
             lines: Lines::default(),
@@ -74,6 +92,7 @@ impl Watch {
     /// Returns why and how the server ended and what it printed last, once no descendant is left.
     pub(super) fn until_ended(&mut self) -> (Why, How, Tail) {
         let how = self.until_server_ended();
+        self.look_at_memory();
         self.until_all_ended();
         self.lines.finish(|line| self.tail.push(line));
         let why = match self.phase {
@@ -81,6 +100,10 @@ impl Watch {
             Phase::Stopping { why, .. } | Phase::Killing { why } => why,
         };
         (why, how, std::mem::take(&mut self.tail))
+    }
+
+    pub(super) fn out_of_memory(&self) -> Option<OutOfMemory> {
+        self.memory.as_ref().and_then(Memory::ran_out)
     }
 
     /// Has the server killed as soon as it is watched.
@@ -96,11 +119,28 @@ impl Watch {
                 Children::Some => {}
             }
             let sleep = self.act(since_boot());
-            self.wait(sleep);
+            let is_looked_at = self.memory.is_some();
+            self.wait(if is_looked_at { sleep.min(LOOK_AT_MEMORY) } else { sleep });
+            self.look_at_memory();
             for _ in 0..self.signals.take().terminate {
                 self.stop(Why::Stopped);
             }
         }
+    }
+
+    /// Says in the log that memory ran out.
+    fn look_at_memory(&mut self) {
+        let Some(line) = self.memory.as_mut().and_then(Memory::look) else { return };
+        self.log.write(line.as_bytes());
+        self.lines.push(line.as_bytes(), |line| self.tail.push(line));
+    }
+
+    /// The process that is asked to end: what wraps a server does not pass signals on.
+    fn asked(&self) -> Pid {
+        let only = |pid: Pid| children(pid).first().copied();
+        // Bubblewrap's own, the first process of the namespace, the server.
+        let inner = self.is_wrapped.then(|| only(self.server.pid).and_then(only)).flatten();
+        inner.unwrap_or(self.server.pid)
     }
 
     /// Does what is due, and says how long nothing will be.
@@ -128,7 +168,7 @@ impl Watch {
         let kill_at = match self.phase {
             Phase::Running => {
                 // Not waited for yet, so the id is still its own.
-                kill_process(self.server.pid, Signal::TERM).ok();
+                kill_process(self.asked(), Signal::TERM).ok();
                 since_boot() + self.stop_grace
             }
             Phase::Stopping { .. } => Duration::ZERO,

@@ -26,14 +26,14 @@ fn executable() -> PathBuf {
     path
 }
 
-struct Story {
+pub(crate) struct Story {
     folder: TempDir,
-    spec: Spec,
+    pub(crate) spec: Spec,
 }
 
 impl Story {
     /// A server that is a shell script; it may speak to a witness as descriptor 3.
-    fn new(script: &str) -> Self {
+    pub(crate) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let spec = Spec {
             program: "/bin/sh".into(),
@@ -41,6 +41,8 @@ impl Story {
             environment: [("PATH".into(), "/usr/bin:/bin".into())].into(),
             folder: "/".into(),
             confinement: Confinement::default(),
+            group: None,
+            is_wrapped: false,
             input: String::new(),
             kill_after: None,
             stop_grace: LONG,
@@ -58,7 +60,7 @@ impl Story {
         Ok((handle, witness))
     }
 
-    async fn start(&self) -> (Handle, Witness) {
+    pub(crate) async fn start(&self) -> (Handle, Witness) {
         self.try_start().await.unwrap()
     }
 
@@ -70,7 +72,7 @@ impl Story {
         }
     }
 
-    fn record(&self) -> Record {
+    pub(crate) fn record(&self) -> Record {
         Record::read(&self.spec.status).unwrap()
     }
 

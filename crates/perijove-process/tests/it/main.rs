@@ -9,5 +9,6 @@
 
 mod child;
 mod confinement;
+mod group;
 mod guardian;
 mod witness;

@@ -98,7 +98,7 @@ fn tell(entry: &Value, as_json: bool) -> Result<ExitCode, Failure> {
         return super::print(&format!("{entry:#}\n"));
     }
     let table = for_people(std::slice::from_ref(entry), now());
-    super::print(&format!("{table}{}", places(entry)))
+    super::print(&format!("{table}{}{}", places(entry), bounds(entry)))
 }
 
 /// Where its files lie.
@@ -107,6 +107,23 @@ fn places(entry: &Value) -> String {
         .iter()
         .filter_map(|key| Some(format!("{key}: {}\n", entry.get(key)?.as_str()?)))
         .collect()
+}
+
+/// What keeps its limits, and that memory ran out.
+fn bounds(entry: &Value) -> String {
+    let mut text = String::new();
+    for (limit, keeper) in entry.get("limits").and_then(Value::as_object).into_iter().flatten() {
+        text.push_str(&format!("limit of {limit}: kept by {}\n", keeper.as_str().unwrap_or("-")));
+    }
+    let number = |key| entry.pointer(&format!("/out_of_memory/{key}")).and_then(Value::as_u64);
+    if let (Some(times), Some(at), Some(limit)) = (number("times"), number("at"), number("limit")) {
+        text.push_str(&format!(
+            "out of memory: processes ended {times} times, last {} ago, at the limit of {} MiB\n",
+            table::age(now().saturating_sub(at)),
+            limit >> 20,
+        ));
+    }
+    text
 }
 
 fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {
@@ -257,7 +274,21 @@ fn now() -> u64 {
 mod tests {
     use serde_json::json;
 
-    use super::{address, for_people, places};
+    use super::{address, bounds, for_people, places};
+
+    #[test]
+    fn what_keeps_limits_is_told() {
+        assert_eq!(bounds(&json!({"limits": {}, "out_of_memory": null})), "");
+        let entry = json!({
+            "limits": {"cpu": "cgroup v1", "memory": "each process by itself"},
+            "out_of_memory": {"times": 2, "at": super::now(), "limit": 512 << 20},
+        });
+        let told = "limit of cpu: kept by cgroup v1\n\
+                    limit of memory: kept by each process by itself\n\
+                    out of memory: processes ended 2 times, last ";
+        let text = bounds(&entry);
+        assert!(text.starts_with(told) && text.ends_with("at the limit of 512 MiB\n"), "{text}");
+    }
 
     #[test]
     fn notebooks_have_addresses() {
