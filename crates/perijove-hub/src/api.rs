@@ -9,9 +9,10 @@ use perijove_process::guardian;
 use serde_json::{Value, json};
 
 use crate::{
+    audit::{self, Deed},
     context::LaunchRequest,
     core::Core,
-    launch::{LaunchError, launch, said},
+    launch::{LaunchError, launch, launch_again, said},
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
@@ -98,8 +99,17 @@ impl Api {
     }
 
     async fn launch(&self, notebook: &Notebook, body: &[u8]) -> Result<Response, Problem> {
-        let request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
-        let launched = launch(&self.core, notebook, request).await?;
+        let launched = if is_again(body) {
+            let again = launch_again(&self.core, notebook).await;
+            again.ok_or_else(|| unknown(notebook))?
+        } else {
+            let request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
+            launch(&self.core, notebook, request).await
+        };
+        let why = launched.as_ref().map_or_else(|error| said(error), |_| String::new());
+        let deed = if launched.is_ok() { Deed::Launch } else { Deed::Refusal };
+        audit::note(deed, notebook, audit::CONTROL, &why);
+        let launched = launched?;
         let is_ready = launched.phase == Phase::Ready;
         let body = json!({
             "url": launched.url,
@@ -115,6 +125,7 @@ impl Api {
 
     async fn stop(&self, notebook: &Notebook) -> Result<Response, Problem> {
         let server = self.core.server(notebook).ok_or_else(|| not_running(notebook))?;
+        audit::note(Deed::Stop, notebook, audit::CONTROL, "");
         match tokio::time::timeout(PATIENCE, server.stop()).await {
             Ok(Some(true)) => Ok(answer(200, &entry(notebook, &server.view()))),
             Ok(Some(false)) => Err(not_running(notebook)),
@@ -128,6 +139,12 @@ impl Service for Api {
     fn call(&self, request: ServiceRequest) -> Pin<Box<dyn Future<Output = Response> + Send + '_>> {
         Box::pin(self.answer(request))
     }
+}
+
+/// Whether a launch asks for what the notebook was last.
+fn is_again(body: &[u8]) -> bool {
+    let body: Option<Value> = serde_json::from_slice(body).ok();
+    body.is_some_and(|body| body.get("again") == Some(&Value::Bool(true)))
 }
 
 fn entry(notebook: &Notebook, view: &View) -> Value {

@@ -5,9 +5,10 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use perijove_gateway::{Guard, Head, Pass, Question, Response, Scheme, Verdict};
+use perijove_gateway::{Client, Guard, Head, Pass, Question, Response, Scheme, Verdict};
 
 use crate::{
+    audit::{self, Deed},
     authority::{Asked, Authenticator, Word},
     config::Plan,
     core::Core,
@@ -66,6 +67,7 @@ impl Door {
                 return respell(head, target);
             }
             if let Err(refusal) = check_manners(&plan, question) {
+                note(head, client, "where it comes from");
                 return refuse(refusal);
             }
         }
@@ -78,7 +80,10 @@ impl Door {
                 proven: Vec::new(),
                 ask_again: Some(yes.ask_again),
             }),
-            Word::Yes(_) | Word::Nobody => refuse(pages::not_yours(head)),
+            Word::Yes(_) | Word::Nobody => {
+                note(head, client, "somebody else's");
+                refuse(pages::not_yours(head))
+            }
             Word::No(answer) => refuse(answer),
             Word::Silence => refuse(pages::no_word(head)),
         }
@@ -112,6 +117,12 @@ impl Address {
             address::Owner::Nobody => false,
         }
     }
+}
+
+fn note(head: &Head, client: &Client, why: &str) {
+    let path = String::from_utf8_lossy(head.path()).into_owned();
+    let from = client.address.map(|address| address.to_string()).unwrap_or_default();
+    audit::note(Deed::Refusal, path, from, why);
 }
 
 fn refuse(answer: Response) -> Verdict {

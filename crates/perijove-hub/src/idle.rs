@@ -11,6 +11,9 @@ const LONGEST_WARNING: u64 = 600;
 /// The longest time between two looks at a notebook.
 const LONGEST_PAUSE: u64 = 60;
 
+/// Seconds between two questions of a page, at most.
+const SELDOM: u64 = 30;
+
 /// What the configuration says, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
@@ -80,6 +83,14 @@ impl Rules {
         // A span below a second is not "never".
         let seconds = |span: Duration| u64::try_from(span.as_millis().div_ceil(1000)).ok();
         Self { idle: seconds(idle).unwrap_or(u64::MAX), warn_before: warn_before.and_then(seconds) }
+    }
+
+    /// Seconds between two questions of a page that must miss no warning, whichever comes.
+    pub(crate) fn pause_of_pages(self, kill_span: Option<u64>) -> u64 {
+        let idle = (self.idle > 0).then(|| self.warning(self.idle));
+        let kill = kill_span.map(|span| self.warning(span));
+        let shortest = [idle, kill].into_iter().flatten().min();
+        shortest.map_or(SELDOM, |lead| (lead / 4).clamp(1, SELDOM))
     }
 
     /// How long an end is said before, when it comes after so long.
@@ -213,6 +224,18 @@ mod tests {
         let rules = Rules::new(Duration::ZERO, None);
         let due = due(1 << 40, rules, used(0, false), TERM);
         assert_eq!((due.life.idle_at, due.life.warning, due.is_over), (None, None, false));
+    }
+
+    #[test]
+    fn pages_ask_often_enough_to_warn() {
+        let check = |idle, warn_before, kill, expected| {
+            assert_eq!(Rules { idle, warn_before }.pause_of_pages(kill), expected);
+        };
+        check(3600, None, None, 30);
+        check(3600, Some(20), None, 5);
+        check(0, None, None, 30);
+        check(0, None, Some(100), 2);
+        check(4, Some(3), Some(600), 1);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The hub never carries a notebook's traffic: it edits the routes of the gateway.
 
 mod api;
+mod audit;
 mod authority;
 mod clock;
 mod config;

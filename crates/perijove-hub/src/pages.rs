@@ -6,6 +6,7 @@ use perijove_gateway::{Body, Head, Response, Service, ServiceRequest};
 use tokio::time::timeout;
 
 use crate::{
+    audit::{self, Deed},
     config::{Plan, VouchedBy},
     context::LaunchRequest,
     core::Core,
@@ -80,7 +81,10 @@ impl Pages {
         let may_start = plan.vouched_by == VouchedBy::Login;
         match wanted {
             Wanted::Events => events::answer(&self.core, &notebook),
-            Wanted::Start if head.method() == "POST" => self.start(head, &notebook, &address).await,
+            Wanted::Start if head.method() == "POST" => {
+                audit::note(Deed::Launch, &notebook, own::from(&request.client), "again");
+                self.start(head, &notebook, &address).await
+            }
             Wanted::Start => Response::redirect(303, &address),
             Wanted::Page(_) if view.is_none() && may_start => render::absent_yet(head, &address),
             Wanted::Own(below) => own::answer(&self.core, &request, &notebook, below).await,

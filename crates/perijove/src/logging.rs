@@ -30,6 +30,9 @@ use crate::{
 /// What the site's processes print, by its name in the log.
 const OUTPUT: &str = "perijove::output";
 
+/// Who did what to notebooks, by its name in the log.
+const AUDIT: &str = "audit";
+
 /// The files of this process, to be opened again when somebody has moved them away.
 static FILES: OnceLock<Vec<Shared>> = OnceLock::new();
 
@@ -48,50 +51,59 @@ pub(crate) fn start(log: &Log, files: &LogFiles) -> Result<(), Failure> {
     let open =
         |path: &Option<_>| path.as_deref().map(|p| Shared::open(p, rotation(log))).transpose();
     let (program, site) = (open(&files.program)?, open(&files.site)?);
+    let audit = open(&files.audit)?;
     let mut layers = Vec::new();
     if let Some(file) = site.clone() {
         let all = Targets::new().with_target(OUTPUT, LevelFilter::TRACE);
         layers.push(lines(log.format, file, false).with_filter(all).boxed());
     }
-    let has_site_file = site.is_some();
-    let (ours, handle) = reload::Layer::new(of_program(log.level, has_site_file));
+    if let Some(file) = audit.clone() {
+        let all = Targets::new().with_target(AUDIT, LevelFilter::TRACE);
+        layers.push(lines(LogFormat::Json, file, false).with_filter(all).boxed());
+    }
+    let elsewhere = [(OUTPUT, site.is_some()), (AUDIT, audit.is_some())];
+    let elsewhere = elsewhere.map(|(target, is_so)| is_so.then_some(target));
+    let (ours, handle) = reload::Layer::new(of_program(log.level, elsewhere));
     let program_lines = match program.clone() {
         Some(file) => lines(log.format, file, false),
         None => lines(log.format, io::stderr, is_coloured(io::stderr().is_terminal())),
     };
     layers.push(program_lines.with_filter(ours).boxed());
-    FILES.get_or_init(|| program.into_iter().chain(site).collect());
+    FILES.get_or_init(|| program.into_iter().chain(site).chain(audit).collect());
     let subscriber = tracing_subscriber::registry().with(layers);
     // An error means that a log was started before: tests in one process do that.
     if subscriber.try_init().is_ok() {
-        LEVEL.get_or_init(|| Level { handle, has_site_file });
+        LEVEL.get_or_init(|| Level { handle, elsewhere });
     }
     Ok(())
 }
 
 /// Tells more or less from now on.
 pub(crate) fn change(level: LogLevel) {
-    let Some(Level { handle, has_site_file }) = LEVEL.get() else { return };
-    if let Err(error) = handle.reload(of_program(level, *has_site_file)) {
+    let Some(Level { handle, elsewhere }) = LEVEL.get() else { return };
+    if let Err(error) = handle.reload(of_program(level, *elsewhere)) {
         tracing::warn!(%error, "the level of the log stays as it was");
     }
 }
 
 /// What is told of the program itself.
-fn of_program(level: LogLevel, has_site_file: bool) -> Targets {
+fn of_program(level: LogLevel, elsewhere: [Option<&'static str>; 2]) -> Targets {
     let quiet = Targets::new()
         .with_default(LevelFilter::from(level))
         // What libraries tell below a warning is about themselves, not about the site.
         .with_targets(
             ["hyper", "h2", "rustls", "mio", "tokio"].map(|name| (name, LevelFilter::WARN)),
         );
-    if has_site_file { quiet.with_target(OUTPUT, LevelFilter::OFF) } else { quiet }
+    // What was done to notebooks is told whatever else is not.
+    let all = quiet.with_target(AUDIT, LevelFilter::INFO);
+    elsewhere.into_iter().flatten().fold(all, |all, name| all.with_target(name, LevelFilter::OFF))
 }
 
 /// How the level of the log can be changed.
 struct Level {
     handle: reload::Handle<Targets, Registry>,
-    has_site_file: bool,
+    /// What has a file of its own.
+    elsewhere: [Option<&'static str>; 2],
 }
 
 /// Opens the files again.

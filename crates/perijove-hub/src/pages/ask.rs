@@ -13,6 +13,7 @@ use super::{
     render::{self, error, not_here, render},
 };
 use crate::{
+    audit::{self, Deed},
     core::Core,
     launch::{LaunchError, Launched, launch_pending},
     notebook::{Name, Notebook},
@@ -111,6 +112,7 @@ async fn decide(core: &Arc<Core>, request: &ServiceRequest, id: &str, user: &Use
         }
         _ => {}
     }
+    audit::note(Deed::Launch, &pending.notebook, own::from(&request.client), choice);
     match launch_pending(core, pending).await {
         Ok(launched) => Response::redirect(303, &launched.url),
         Err(failure) => error(head, 503, &failure),

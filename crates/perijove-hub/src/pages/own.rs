@@ -3,15 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use minijinja::{Value, context};
-use perijove_gateway::{Head, Response, ServiceRequest};
+use perijove_gateway::{Client, Head, Response, ServiceRequest};
 use serde_json::json;
 use tokio::time::timeout;
 
 use super::render::{self, not_here, render, wants_page};
 use crate::{
+    audit::{self, Deed},
     clock,
     core::Core,
-    idle::in_words,
+    idle::{Rules, in_words},
     notebook::Notebook,
     phase::Phase,
     server::{Server, View},
@@ -20,8 +21,6 @@ use crate::{
 
 /// How long the end of a notebook is waited for before the answer says that it is stopping.
 const PATIENCE: Duration = Duration::from_secs(25);
-/// Seconds between two questions of a page, while nothing is near.
-const SELDOM: u64 = 30;
 /// The same while the page warns.
 const OFTEN: u64 = 5;
 
@@ -39,22 +38,27 @@ pub(super) async fn answer(
     }
     match (head.method(), below) {
         ("GET" | "HEAD", "") => list(core, head, notebook, None),
-        ("GET" | "HEAD", "state") => state(notebook, server.as_ref()),
+        ("GET" | "HEAD", "state") => state(core, notebook, server.as_ref()),
         ("GET" | "HEAD", "stop") => confirm(core, notebook),
         ("POST", "keep") => keep(core, head, notebook, server).await,
-        ("POST", "stop") => stop(core, head, notebook, server).await,
+        ("POST", "stop") => stop(core, request, notebook, server).await,
         _ => not_here(head),
     }
 }
 
 /// What a notebook's own pages have to know.
-fn state(notebook: &Notebook, server: Option<&Server>) -> Response {
+fn state(core: &Core, notebook: &Notebook, server: Option<&Server>) -> Response {
     let view = server.map(Server::view);
     let now = clock::now();
     let life = view.as_ref().map(|view| view.life).unwrap_or_default();
     let ask_again = match life.warning {
         Some(warning) => (warning.at.saturating_sub(now) / 3).clamp(1, OFTEN),
-        None => life.idle_at.map_or(SELDOM, |at| (at.saturating_sub(now) / 10).clamp(2, SELDOM)),
+        None => {
+            let plan = core.plan.load();
+            let kill_span =
+                view.as_ref().and_then(|view| Some(view.kill_at?.saturating_sub(view.started?)));
+            Rules::new(plan.idle_timeout, plan.warn_before).pause_of_pages(kill_span)
+        }
     };
     let body = json!({
         "state": view.as_ref().map_or(Phase::Absent, |view| view.phase).as_str(),
@@ -93,10 +97,12 @@ async fn keep(
 
 async fn stop(
     core: &Arc<Core>,
-    head: &Head,
+    request: &ServiceRequest,
     notebook: &Notebook,
     server: Option<Server>,
 ) -> Response {
+    let (head, client) = (&request.head, &request.client);
+    audit::note(Deed::Stop, notebook, from(client), "by its user");
     let mut state = Phase::Absent;
     if let Some(server) = server {
         // Whatever becomes of it within that time, it is told to end.
@@ -115,6 +121,11 @@ async fn stop(
         };
     }
     data(200, &json!({"state": state}))
+}
+
+/// The address of whoever asks.
+pub(super) fn from(client: &Client) -> String {
+    client.address.map_or_else(|| "a Unix socket".to_owned(), |address| address.to_string())
 }
 
 /// A link alone ends nothing: it asks first.

@@ -10,8 +10,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{ConfigArguments, Running, table};
-use crate::{Failure, Kind, control::client::segment};
+use crate::{Failure, Kind, control::client::segment, terminal::harmless};
 
+mod fg;
 mod logs;
 
 /// Notebooks of the running one
@@ -23,6 +24,10 @@ pub(super) enum Command {
     Status(OneArguments),
     /// Start a user's notebook, with nothing of the site in it
     Start(OneArguments),
+    /// Stop a notebook, and start what it was
+    Restart(OneArguments),
+    /// Start a notebook and show what its server prints; Ctrl-C ends it
+    Fg(OneArguments),
     /// Stop a notebook with its kernels
     Stop(StopArguments),
     /// Print the last lines of a notebook's log
@@ -67,6 +72,8 @@ pub(super) fn run(command: Command) -> Result<ExitCode, Failure> {
         Command::List(arguments) => list(arguments),
         Command::Status(arguments) => status(arguments),
         Command::Start(arguments) => start(arguments),
+        Command::Restart(arguments) => restart(arguments),
+        Command::Fg(arguments) => fg::run(arguments),
         Command::Stop(arguments) => stop(arguments),
         Command::Logs(arguments) => logs::run(arguments),
     }
@@ -98,7 +105,10 @@ fn tell(entry: &Value, as_json: bool) -> Result<ExitCode, Failure> {
         return super::print(&format!("{entry:#}\n"));
     }
     let table = for_people(std::slice::from_ref(entry), now());
-    super::print(&format!("{table}{}{}", places(entry), bounds(entry)))
+    let reason = entry.get("reason").and_then(Value::as_str);
+    let ended = reason.map(|reason| format!("{reason}\n{}\n", last_lines(entry)));
+    let ended = ended.as_deref().map(harmless).unwrap_or_default();
+    super::print(&format!("{table}{ended}{}{}", places(entry), bounds(entry)))
 }
 
 /// Where its files lie.
@@ -127,14 +137,33 @@ fn bounds(entry: &Value) -> String {
 }
 
 fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {
-    let running = Running::find(arguments.config)?;
+    let running = Running::find(arguments.config.clone())?;
     let address = address(&arguments.notebook);
     running.ask("POST", &address, Some(&json!({})))?;
+    until_ready(&running, &address, &arguments)
+}
+
+fn restart(arguments: OneArguments) -> Result<ExitCode, Failure> {
+    let running = Running::find(arguments.config.clone())?;
+    let address = find(&running, &arguments.notebook)?;
+    if is_alive(&&running.ask("GET", &address, None)?) {
+        stop_one(&running, &address)?;
+    }
+    running.ask("POST", &address, Some(&json!({"again": true})))?;
+    until_ready(&running, &address, &arguments)
+}
+
+/// Waits until a notebook that starts has come up, and tells of it.
+fn until_ready(
+    running: &Running,
+    address: &str,
+    arguments: &OneArguments,
+) -> Result<ExitCode, Failure> {
     // The program gives up by itself when a notebook takes too long; this is for the case that it
     // does not even do that.
     let deadline = Instant::now() + super::PATIENCE;
     loop {
-        let entry = running.ask("GET", &address, None)?;
+        let entry = running.ask("GET", address, None)?;
         match state(&entry) {
             "starting" if Instant::now() < deadline => {
                 thread::sleep(PAUSE);
@@ -248,11 +277,18 @@ fn for_people(entries: &[Value], now: u64) -> String {
         _ => "-".to_owned(),
     };
     let row = |entry: &Value| {
-        let started = entry.get("started").and_then(Value::as_u64);
+        let moment = |key: &str| entry.get(key).and_then(Value::as_u64);
+        let started = moment("started");
+        let ends = [moment("idle_at"), moment("kill_at")].into_iter().flatten().min();
+        let is_busy = entry.get("busy").and_then(Value::as_bool) == Some(true);
+        let used = moment("last_action").map(|at| table::age(now.saturating_sub(at)) + " ago");
+        let none = || "-".to_owned();
         [
             title(entry),
             text(entry, "state"),
             started.map_or_else(|| "-".to_owned(), |at| table::age(now.saturating_sub(at))),
+            if is_busy { "computing".to_owned() } else { used.unwrap_or_else(none) },
+            ends.map_or_else(none, |at| format!("in {}", table::age(at.saturating_sub(now)))),
             text(entry, "pid"),
             match entry.get("warm").and_then(Value::as_bool) {
                 Some(true) => "warm".to_owned(),
@@ -262,8 +298,9 @@ fn for_people(entries: &[Value], now: u64) -> String {
             text(entry, "url"),
         ]
     };
-    let rows: Vec<[String; 6]> = entries.iter().map(row).collect();
-    table::lay_out(["NOTEBOOK", "STATE", "AGE", "PROCESS", "START", "ADDRESS"], &rows)
+    let rows: Vec<[String; 8]> = entries.iter().map(row).collect();
+    let heading = ["NOTEBOOK", "STATE", "AGE", "USED", "ENDS", "PROCESS", "START", "ADDRESS"];
+    table::lay_out(heading, &rows)
 }
 
 fn now() -> u64 {
@@ -309,7 +346,7 @@ mod tests {
     #[test]
     fn a_list_reads_well() {
         let entries = [
-            json!({"user": "ada", "name": "", "state": "ready", "started": 100, "pid": 7, "warm": true, "url": "/notebook/ada/"}),
+            json!({"user": "ada", "name": "", "state": "ready", "started": 100, "last_action": 390, "busy": false, "idle_at": 3990, "pid": 7, "warm": true, "url": "/notebook/ada/"}),
             json!({"user": "秀樹", "name": "work", "state": "failed", "started": null, "pid": null, "url": null}),
         ];
         insta::assert_snapshot!(for_people(&entries, 400));

@@ -19,6 +19,9 @@ pub struct Log {
     /// A file for what the site's processes print. Without it, that stands in the log of the
     /// program.
     pub site_file: Option<PathBuf>,
+    /// A file for who launched, stopped or was refused which notebook, from where and why, as JSON.
+    /// Without it, that stands in the log of the program, with the target `audit`.
+    pub audit: Option<PathBuf>,
     /// The line for each request: `text`, `json` or `off`.
     pub access: AccessLog,
     /// A file for those lines. Without it they go to standard error.

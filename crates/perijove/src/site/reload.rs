@@ -103,7 +103,10 @@ impl Site {
 /// The settings that differ and cannot change while this process runs.
 fn need_upgrade(before: &Plan, now: &Plan) -> Vec<&'static str> {
     let (log, new_log) = (&before.log, &now.log);
-    let files = |plan: &Plan| (plan.log_files.program.clone(), plan.log_files.site.clone());
+    let files = |plan: &Plan| {
+        let files = &plan.log_files;
+        (files.program.clone(), files.site.clone(), files.audit.clone())
+    };
     let differs = [
         ("threads", before.threads != now.threads),
         ("log.format", log.format != new_log.format),

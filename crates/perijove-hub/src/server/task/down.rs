@@ -9,6 +9,7 @@ use super::{
     deaths::{Deaths, Then},
 };
 use crate::{
+    audit::{self, Deed},
     clock,
     launch::said,
     phase::Phase,
@@ -32,6 +33,7 @@ impl Task {
         let reason = record.ended.take().map_or("it was stopped".to_owned(), |ended| ended.reason);
         record.ended = Some(Ended { reason, last_lines: Vec::new() });
         self.record = Some(record);
+        self.note_end();
         self.core.clear(&self.notebook, &self.place).await;
         self.go(Phase::Absent);
         if let Some(launch) = next {
@@ -138,6 +140,7 @@ impl Task {
         if let Some(record) = &mut self.record {
             record.ended = Some(ended);
         }
+        self.note_end();
         self.core.clear(&self.notebook, &self.place).await;
         self.go(Phase::Absent);
         self.save_in_the_end().await;
@@ -147,6 +150,12 @@ impl Task {
         } else {
             self.leave();
         }
+    }
+
+    fn note_end(&self) {
+        let ended = self.record.as_ref().and_then(|record| record.ended.as_ref());
+        let why = ended.map(|ended| ended.reason.as_str()).unwrap_or_default();
+        audit::note(Deed::End, &self.notebook, "", why);
     }
 
     /// Starts anew what has died. Its kernels are gone, which its pages say.

@@ -76,13 +76,24 @@ pub(in crate::cli) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 /// A log that is read while it grows.
-struct Tail {
+pub(super) struct Tail {
     file: File,
 }
 
 impl Tail {
     fn open(path: &Path) -> io::Result<Self> {
         File::open(path).map(|file| Self { file })
+    }
+
+    /// From where it will be written on.
+    pub(super) fn at_the_end(path: &Path) -> io::Result<Self> {
+        let mut tail = Self::open(path)?;
+        tail.file.seek(SeekFrom::End(0))?;
+        Ok(tail)
+    }
+
+    pub(super) fn at_the_beginning(path: &Path) -> io::Result<Self> {
+        Self::open(path)
     }
 
     /// The last lines; the next bytes are those after them.
@@ -100,7 +111,7 @@ impl Tail {
     }
 
     /// What was written since, in pieces; a log that was rotated goes on in its new file.
-    fn more(&mut self, path: &Path) -> io::Result<Vec<u8>> {
+    pub(super) fn more(&mut self, path: &Path) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         Read::by_ref(&mut self.file).take(WINDOW).read_to_end(&mut bytes)?;
         if bytes.is_empty() && is_rotated(&self.file, path)? {

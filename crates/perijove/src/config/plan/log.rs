@@ -13,6 +13,7 @@ pub(crate) struct LogFiles {
     pub(crate) program: Option<PathBuf>,
     pub(crate) site: Option<PathBuf>,
     pub(crate) access: Option<PathBuf>,
+    pub(crate) audit: Option<PathBuf>,
 }
 
 pub(super) fn files(log: &Log, check: &mut Check<'_>) -> LogFiles {
@@ -33,9 +34,10 @@ pub(super) fn files(log: &Log, check: &mut Check<'_>) -> LogFiles {
         program: at(&log.file),
         site: at(&log.site_file),
         access: at(&log.access_file).filter(|_| is_on),
+        audit: at(&log.audit),
     };
-    let named = [&files.program, &files.site, &files.access];
-    let keys = ["log.file", "log.site-file", "log.access-file"];
+    let named = [&files.program, &files.site, &files.access, &files.audit];
+    let keys = ["log.file", "log.site-file", "log.access-file", "log.audit"];
     for (nth, (file, key)) in named.iter().zip(keys).enumerate() {
         if file.is_some() && named.iter().take(nth).any(|other| other == file) {
             check.wrong(key, "another log goes there", "each log needs a file of its own");
