@@ -136,7 +136,8 @@ pub(crate) fn due(now: u64, rules: Rules, known: Option<Use>, term: Term) -> Due
 /// "1 h", "90 s": a span as people say it.
 pub(crate) fn in_words(seconds: u64) -> String {
     let units = [(3600, "h"), (60, "min")];
-    let whole = units.into_iter().find(|(unit, _)| seconds >= *unit && seconds % unit == 0);
+    let whole =
+        units.into_iter().find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
     whole
         .map_or_else(|| format!("{seconds} s"), |(unit, name)| format!("{} {name}", seconds / unit))
 }
@@ -148,6 +149,7 @@ mod tests {
     const RULES: Rules = Rules { idle: 3600, warn_before: None };
     const TERM: Term = Term { started: 0, kill_at: None, warned: None };
 
+    #[expect(clippy::unnecessary_wraps, reason = "a case without a word reads the same")]
     fn used(last_active: u64, is_busy: bool) -> Option<Use> {
         Some(Use { last_action: last_active, last_active, is_busy })
     }

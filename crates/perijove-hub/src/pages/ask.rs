@@ -173,7 +173,7 @@ fn follow(core: &Arc<Core>, id: &str, user: &User) -> Response {
                     None => json!({"state": "over"}),
                 },
             };
-            let is_over = told["state"] != "waiting";
+            let is_over = told.get("state").and_then(Value::as_str) != Some("waiting");
             if send(&sender, &told).await.is_none() || is_over {
                 return;
             }

@@ -51,14 +51,13 @@ fn state(core: &Core, notebook: &Notebook, server: Option<&Server>) -> Response 
     let view = server.map(Server::view);
     let now = clock::now();
     let life = view.as_ref().map(|view| view.life).unwrap_or_default();
-    let ask_again = match life.warning {
-        Some(warning) => (warning.at.saturating_sub(now) / 3).clamp(1, OFTEN),
-        None => {
-            let plan = core.plan.load();
-            let kill_span =
-                view.as_ref().and_then(|view| Some(view.kill_at?.saturating_sub(view.started?)));
-            Rules::new(plan.idle_timeout, plan.warn_before).pause_of_pages(kill_span)
-        }
+    let ask_again = if let Some(warning) = life.warning {
+        (warning.at.saturating_sub(now) / 3).clamp(1, OFTEN)
+    } else {
+        let plan = core.plan.load();
+        let kill_span =
+            view.as_ref().and_then(|view| Some(view.kill_at?.saturating_sub(view.started?)));
+        Rules::new(plan.idle_timeout, plan.warn_before).pause_of_pages(kill_span)
     };
     let body = json!({
         "state": view.as_ref().map_or(Phase::Absent, |view| view.phase).as_str(),
