@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from . import alone
 from .control import SOCKET_VARIABLE, Control, ControlError, Launch, Refused, Unreachable, canonical
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,8 @@ def launch(
     user = _somebody(username)
     given = {key: value for key, value in (context or {}).items() if key not in FILLED_IN}
     try:
-        launched = Control().launch(
+        hub = alone.join(asked.origin) if alone.is_alone() else None
+        launched = (hub.control if hub else Control()).launch(
             user,
             given,
             name,
@@ -104,6 +106,8 @@ def launch(
             from_elsewhere=_is_from_elsewhere(asked),
             settings=settings,
         )
+        if hub:
+            launched = replace(launched, url=hub.address(launched.url, asked.origin))
         # A redirect follows perijove only where it can mean it.
         is_path = launched.url.startswith("/") and not launched.url.startswith("//")
         if not (is_path or _is_elsewhere(launched.url)):
@@ -121,12 +125,22 @@ def shutdown(asked: Asked, username: str | None, name: str | None) -> None:
     refuse_foreign(asked)
     user = _somebody(username)
     try:
-        if not _is_from_elsewhere(asked):
+        if alone.is_alone():
+            _shutdown_alone(asked, user, name)
+        elif not _is_from_elsewhere(asked):
             Control().stop(user, name)
         elif page := _page_that_asks(user, name):
             raise Refusal(303, "the user is asked first", location=page)
     except ControlError as error:
         raise _refusal(error) from error
+
+
+def _shutdown_alone(asked: Asked, user: str, name: str | None) -> None:
+    """The same where nobody is in front of the site, and no page could ask the user first."""
+    if _is_from_elsewhere(asked):
+        raise Refusal(403, "a notebook is shut down from a page of this site only")
+    if hub := alone.join(asked.origin, starts=False):
+        hub.control.stop(user, name)
 
 
 def word(asked: Asked, username: str | None) -> dict[str, str]:

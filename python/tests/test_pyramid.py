@@ -204,6 +204,8 @@ def test_without_perijove_in_front_the_page_says_so(
     site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PERIJOVE_CONTROL", raising=False)
+    # Not on a developer's machine, where notebooks work without.
+    monkeypatch.setenv("WEB_CONCURRENCY", "2")
     with pytest.raises(HTTPInternalServerError, match="perijove serve"):
         notebook_proxy(ask(site), "ada")
     with pytest.raises(HTTPInternalServerError, match="perijove serve"):

@@ -17,6 +17,7 @@ use crate::{
     phase::Phase,
     server::View,
     spawn::{STATUS, SpawnError, startup_path},
+    ticket::Tickets,
     user::User,
 };
 
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 pub(crate) struct Api {
     core: Arc<Core>,
+    /// Where the site lets pass by tickets: each launch has one.
+    tickets: Option<Tickets>,
 }
 
 /// An answer that says what is wrong.
@@ -37,8 +40,8 @@ struct Problem {
 }
 
 impl Api {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn new(core: Arc<Core>, tickets: Option<Tickets>) -> Self {
+        Self { core, tickets }
     }
 
     async fn answer(&self, request: ServiceRequest) -> Response {
@@ -110,9 +113,14 @@ impl Api {
         let deed = if launched.is_ok() { Deed::Launch } else { Deed::Refusal };
         audit::note(deed, notebook, audit::CONTROL, &why);
         let launched = launched?;
+        let url = match &self.tickets {
+            None => Some(launched.url),
+            Some(tickets) => tickets.issue(&notebook.user, &launched.url),
+        };
+        let url = url.ok_or(LaunchError::NoRandomness)?;
         let is_ready = launched.phase == Phase::Ready;
         let body = json!({
-            "url": launched.url,
+            "url": url,
             "state": match launched.is_asking {
                 true => "asking",
                 false if is_ready => "ready",

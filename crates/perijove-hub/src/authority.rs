@@ -43,7 +43,7 @@ pub(crate) trait Site: Send + Sync + std::fmt::Debug {
 }
 
 /// Says who a request belongs to: the site, the users file, a ticket of the site's. Whatever else
-/// is to say so one day (OpenID Connect, the accounts of the machine) stands in the same place; what it
+/// is to say so one day (`OpenID` Connect, the accounts of the machine) stands in the same place; what it
 /// knows beside the name, such as groups, belongs into [`Yes`].
 pub(crate) trait Authenticator: Send + Sync + std::fmt::Debug {
     fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Word>;

@@ -32,7 +32,9 @@ pub struct Config {
     /// The site's own unless told otherwise.
     pub python: Option<PathBuf>,
     /// Who says which user a request belongs to: `site`, which is asked; or `login`, where users
-    /// sign in to perijove itself with a password (`perijove user add`). `site` unless there is none.
+    /// sign in to perijove itself with a password (`perijove user add`); or `ticket`, where a site
+    /// that runs elsewhere on this machine launches notebooks over the control socket. `site` unless
+    /// told otherwise.
     pub authority: Option<String>,
     /// How many notebooks may run at once.
     pub max_notebooks: Option<u32>,
@@ -137,6 +139,8 @@ pub enum VouchedBy {
     Site,
     /// Perijove itself: users sign in with a password.
     Login,
+    /// A site that perijove cannot ask: with each launch it gets a ticket for the user.
+    Ticket,
 }
 
 /// What the hub is to do.

@@ -1,5 +1,5 @@
 //! The hub's own addresses below `-/` of the path of notebooks, which belong to no user: signing in
-//! and out.
+//! and out, tickets.
 
 use std::{pin::Pin, sync::Arc};
 
@@ -12,6 +12,7 @@ use crate::{
     pages,
     register::Password,
     session::Towards,
+    ticket::Tickets,
 };
 
 mod form;
@@ -23,11 +24,16 @@ pub(crate) use form::{Form, own_path};
 pub(crate) struct Entrance {
     core: Arc<Core>,
     login: Option<Arc<Login>>,
+    tickets: Option<Tickets>,
 }
 
 impl Entrance {
-    pub(crate) fn new(core: Arc<Core>, login: Option<Arc<Login>>) -> Self {
-        Self { core, login }
+    pub(crate) fn new(
+        core: Arc<Core>,
+        login: Option<Arc<Login>>,
+        tickets: Option<Tickets>,
+    ) -> Self {
+        Self { core, login, tickets }
     }
 
     async fn answer(&self, request: ServiceRequest) -> Response {
@@ -38,6 +44,9 @@ impl Entrance {
             return Response::redirect(302, &plan.path);
         }
         let below = path.strip_prefix(plan.path.as_str()).unwrap_or_default();
+        if let ("-/ticket", "GET", Some(tickets)) = (below, head.method(), &self.tickets) {
+            return take(tickets, &request, &plan.path).await;
+        }
         match (below, head.method(), &self.login) {
             ("-/login", "GET" | "HEAD", Some(login)) => form_of(login, &request, &plan.path),
             ("-/login", "POST", Some(login)) => sign_in(login, &request, &plan.path).await,
@@ -105,6 +114,22 @@ async fn sign_in(login: &Login, request: &ServiceRequest, path: &str) -> Respons
             answer
         }
     }
+}
+
+/// Takes a ticket, and leads on to where it is for: an address without it.
+async fn take(tickets: &Tickets, request: &ServiceRequest, path: &str) -> Response {
+    let query = Form::read(request.head.query().unwrap_or_default());
+    let taken = tickets.redeem(query.get("ticket")).await;
+    let begun = taken.and_then(|taken| {
+        let cookie = tickets.begin(taken.user, towards(request, path))?;
+        let mut answer = Response::redirect(303, own_path(path, &taken.to));
+        answer.fields.push("Set-Cookie", cookie);
+        Some(answer)
+    });
+    let mut answer = begun.unwrap_or_else(|| pages::open_from_site(&request.head));
+    answer.fields.set("Cache-Control", "no-store");
+    answer.fields.set("Referrer-Policy", "no-referrer");
+    answer
 }
 
 async fn sign_out(login: &Arc<Login>, request: &ServiceRequest, path: &str) -> Response {

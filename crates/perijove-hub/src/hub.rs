@@ -30,6 +30,7 @@ use crate::{
     site_cookies,
     spawn::{Local, Spawner},
     store::{Saver, Sqlite, Store, StoreError},
+    ticket::Tickets,
 };
 
 mod doors;
@@ -49,6 +50,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Hub {
     core: Arc<Core>,
     authenticator: Arc<dyn Authenticator>,
+    tickets: Option<Tickets>,
     site_cookies: Arc<CookieNames>,
     /// Held as long as this hub lives, or until another follows, so that there is never a second
     /// one.
@@ -128,6 +130,7 @@ impl Hub {
         let (doors, site_cookies, store, records) = opened?;
         let core = Core::new(plan, routes.clone(), Saver::new(Arc::new(store)), spawner);
         let authenticator = doors.authenticator.clone();
+        let tickets = doors.tickets.clone();
         let front = Front {
             guard: Arc::new(Door::new(core.clone(), authenticator.clone())),
             pages: Arc::new(Pages::new(core.clone())),
@@ -140,12 +143,12 @@ impl Hub {
             core.adopt(record);
         }
         core.spawner.prepare(&core.plan.load());
-        Ok(Self { core, authenticator, site_cookies, lock: Mutex::new(Some(lock)) })
+        Ok(Self { core, authenticator, tickets, site_cookies, lock: Mutex::new(Some(lock)) })
     }
 
     /// The control API below `/notebooks`. It checks no secret: that is done before it.
     pub fn service(&self) -> Arc<dyn Service> {
-        Arc::new(Api::new(self.core.clone()))
+        Arc::new(Api::new(self.core.clone(), self.tickets.clone()))
     }
 
     /// Runs until `stop`; notebooks go on running afterwards.

@@ -32,6 +32,7 @@ mod site_cookies;
 mod spawn;
 mod spent;
 mod store;
+mod ticket;
 mod user;
 
 pub use config::{

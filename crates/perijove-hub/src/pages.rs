@@ -24,8 +24,8 @@ mod render;
 
 pub(crate) use ask::address as address_of_ask;
 pub(crate) use render::{
-    foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, sign_in_first,
-    signed_in,
+    foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, open_from_site,
+    sign_in_first, signed_in,
 };
 
 use render::{absent, error, failed, progress, too_many};

@@ -22,7 +22,8 @@ const LONGEST: usize = 4096;
 pub(crate) enum Purpose {
     /// A session that began with a password.
     Login,
-    #[cfg(test)]
+    /// A session that began with a ticket.
+    Visit,
     Ticket,
 }
 

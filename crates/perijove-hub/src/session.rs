@@ -112,10 +112,7 @@ fn set(value: &str, seconds: u64, towards: Towards<'_>) -> String {
     let (path, secure) = if is_secure { ("/", "; Secure") } else { (towards.path, "") };
     // What is shown in a frame of another site has cookies of its own there, beside those that it
     // has as a page (CHIPS). Browsers take that by HTTPS only.
-    let same_site = match towards.is_framed && is_secure {
-        true => "None; Partitioned",
-        false => "Lax",
-    };
+    let same_site = if towards.is_framed && is_secure { "None; Partitioned" } else { "Lax" };
     format!(
         "{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}"
     )

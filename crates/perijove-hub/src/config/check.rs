@@ -141,22 +141,17 @@ fn check_authority(
     mistakes: &mut Mistakes,
 ) -> VouchedBy {
     match written {
-        None => VouchedBy::Site,
         Some("site") if !around.has_site => {
             let hint =
                 "write app.py, set `site.upstream`, or set `notebook.authority` to \"login\"";
             mistakes.add("authority", "is \"site\", but there is no site to ask", Some(hint));
             VouchedBy::Site
         }
-        Some("site") => VouchedBy::Site,
+        None | Some("site") => VouchedBy::Site,
         Some("login") => VouchedBy::Login,
-        Some("ticket") => {
-            let problem = "can only be \"site\" or \"login\": tickets are not supported yet";
-            mistakes.add("authority", problem, None);
-            VouchedBy::Site
-        }
+        Some("ticket") => VouchedBy::Ticket,
         Some(other) => {
-            let problem = format!("must be \"site\" or \"login\", not {other:?}");
+            let problem = format!("must be \"site\", \"login\" or \"ticket\", not {other:?}");
             mistakes.add("authority", problem, None);
             VouchedBy::Site
         }

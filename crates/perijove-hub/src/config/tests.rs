@@ -61,7 +61,7 @@ fn all_mistakes_are_told_at_once() {
             "notebook.domain is not supported yet",
             "notebook.allow-from is not supported yet",
             "notebook.path must begin with a slash",
-            "notebook.authority must be \"site\" or \"login\", not \"nobody\"",
+            "notebook.authority must be \"site\", \"login\" or \"ticket\", not \"nobody\"",
             "notebook.site-paths \"a/b\" must be one word, such as \"shutdown\"",
             "notebook.allow-origin must not be \"*\"",
             "notebook.allow-origin \"nonsense\" is no origin",

@@ -15,6 +15,7 @@ use crate::{
     session::COOKIE_NAMES,
     site::Asked,
     spent::Spent,
+    ticket::Tickets,
 };
 
 /// Who says who may pass.
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Doors {
     pub(super) authenticator: Arc<dyn Authenticator>,
     login: Option<Arc<Login>>,
+    pub(super) tickets: Option<Tickets>,
 }
 
 impl Doors {
@@ -32,13 +34,18 @@ impl Doors {
             VouchedBy::Site => {
                 let site = site.ok_or(OpenError::NoAuthority)?.clone();
                 let authority = Authority::new(Arc::new(Asked::new(site)));
-                Ok(Self { authenticator: Arc::new(authority), login: None })
+                Ok(Self { authenticator: Arc::new(authority), login: None, tickets: None })
             }
             VouchedBy::Login => {
                 let spent = Arc::new(Spent::open(&plan.state_folder).map_err(told)?);
                 let login = Login::open(&plan.state_folder, &plan.path, spent).map_err(told)?;
                 let login = Arc::new(login);
-                Ok(Self { authenticator: login.clone(), login: Some(login) })
+                Ok(Self { authenticator: login.clone(), login: Some(login), tickets: None })
+            }
+            VouchedBy::Ticket => {
+                let tickets = Tickets::open(&plan.state_folder, &plan.path).map_err(told)?;
+                let authenticator = Arc::new(tickets.clone());
+                Ok(Self { authenticator, login: None, tickets: Some(tickets) })
             }
         }
     }
@@ -46,7 +53,7 @@ impl Doors {
     /// The names of cookies that no notebook may touch: the site's, and our own.
     pub(super) fn cookie_names(&self, site: Option<&Arc<Upstreams>>) -> Arc<CookieNames> {
         let names = site.map(|site| site.cookie_names().clone()).unwrap_or_default();
-        if self.login.is_some() {
+        if self.login.is_some() || self.tickets.is_some() {
             for name in COOKIE_NAMES {
                 names.record(name.as_bytes());
             }
@@ -60,7 +67,8 @@ impl Doors {
         if plan.vouched_by == VouchedBy::Site {
             return;
         }
-        let entrance: Arc<dyn Service> = Arc::new(Entrance::new(core.clone(), self.login));
+        let entrance: Arc<dyn Service> =
+            Arc::new(Entrance::new(core.clone(), self.login, self.tickets));
         let threshold: Arc<dyn Guard> = Arc::new(Threshold::new(core.clone()));
         let root = plan.is_alone.then(|| "/".to_owned());
         for path in [format!("{}-/", plan.path)].into_iter().chain(root) {

@@ -70,6 +70,20 @@ pub(crate) fn sign_in_first(head: &Head, path: &str, next: Option<&[u8]>) -> Res
     answer
 }
 
+/// No ticket, or one that is good no longer: the site gives another.
+pub(crate) fn open_from_site(head: &Head) -> Response {
+    message(
+        head,
+        &Message {
+            status: 401,
+            title: "Open it from the site",
+            text: "Notebooks are opened by a click on the site, which is good for a minute and once.",
+            hint: "Go back to the site and click there again.",
+            back: None,
+        },
+    )
+}
+
 /// The form to sign in by, with what went wrong the last time.
 pub(crate) fn login(status: u16, path: &str, next: &str, name: &str, problem: &str) -> Response {
     let action = format!("{path}-/login");

@@ -230,7 +230,7 @@ impl World {
     }
 
     async fn api(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
-        let api = Api::new(self.core.clone());
+        let api = Api::new(self.core.clone(), None);
         let answer = api.call(request(method, path, body, "application/json", None)).await;
         let text = text(answer.body);
         (answer.status, serde_json::from_str(&text).unwrap_or(Value::String(text)))

@@ -150,6 +150,7 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
     writeln!(text, "  python       {}", notebook.python.display())?;
     let who = match notebook.vouched_by {
         VouchedBy::Site => "the site decides",
+        VouchedBy::Ticket => "whoever a site sends with a ticket",
         VouchedBy::Login => "users of `perijove user`, with their passwords",
     };
     writeln!(text, "  who passes   {who}")?;

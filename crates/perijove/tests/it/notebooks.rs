@@ -5,6 +5,7 @@
 mod bad_input;
 mod login;
 mod restart;
+mod ticket;
 mod trouble;
 pub(crate) mod visitor;
 mod who_may_pass;

@@ -12,7 +12,7 @@ use crate::{config::Config, folders::Folders};
 
 /// Whether notebooks can be served where there is no site.
 pub(super) fn stands_alone(config: &Config) -> bool {
-    config.notebook.authority.as_deref() == Some("login")
+    matches!(config.notebook.authority.as_deref(), Some("login" | "ticket"))
 }
 
 /// None when the site has no use for notebooks: files alone, or no Python that could run them and
