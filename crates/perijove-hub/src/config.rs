@@ -79,7 +79,8 @@ pub struct Config {
     /// is not this machine's own (`localhost`, `127.0.0.1`).
     pub insecure: bool,
     /// Whether notebooks are forked from a process that has imported what they need, which takes a
-    /// tenth of the time and half of the memory. Yes, where the operating system is Linux.
+    /// tenth of the time and half of the memory. Yes, where the operating system is Linux: from the
+    /// first notebook on, or with `true` from the start on.
     pub warm: Option<bool>,
 
     // Known names whose time has not come: they are refused by name instead of being ignored.
@@ -177,6 +178,8 @@ pub struct Plan {
     pub isolation: Isolation,
     pub insecure: bool,
     pub warm: bool,
+    /// Whether that is made ready at the start, also where there was never a notebook.
+    pub is_warm_at_once: bool,
 }
 
 /// A value that the site may hand over, unless the configuration names one.

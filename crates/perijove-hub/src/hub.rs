@@ -142,7 +142,10 @@ impl Hub {
         for record in records {
             core.adopt(record);
         }
-        core.spawner.prepare(&core.plan.load());
+        // A site that nobody has opened a notebook at need not have one made ready.
+        if core.plan.load().is_warm_at_once || !core.all().is_empty() {
+            core.spawner.prepare(&core.plan.load());
+        }
         Ok(Self { core, authenticator, tickets, site_cookies, lock: Mutex::new(Some(lock)) })
     }
 
@@ -226,7 +229,9 @@ impl Hub {
         if let Some(key) = self.core.plan.load().differs_at_the_root(&plan) {
             return Err(ReconfigureError { key });
         }
-        self.core.spawner.prepare(&plan);
+        if plan.is_warm_at_once || !self.core.all().is_empty() {
+            self.core.spawner.prepare(&plan);
+        }
         self.core.plan.store(Arc::new(plan));
         Ok(())
     }

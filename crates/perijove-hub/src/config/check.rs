@@ -89,6 +89,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         isolation,
         insecure: config.insecure,
         warm: config.warm.unwrap_or(cfg!(target_os = "linux")),
+        is_warm_at_once: config.warm == Some(true),
     })
 }
 
