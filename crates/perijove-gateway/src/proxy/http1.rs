@@ -306,9 +306,9 @@ fn unanswered(
     let member = slot.member();
     let is_unread_worker = member.upstream().is_replaced && !is_read;
     if is_unread_worker {
-        member.rest()
+        member.rest();
     } else {
-        member.lose()
+        member.lose();
     }
     let is_safe = if is_unread_worker {
         errand.may_go_elsewhere()

@@ -91,7 +91,7 @@ fn make(name: &str, home: &Path) -> Result<(), Unable> {
                 if look_up(name).is_some() {
                     return Ok(());
                 }
-                said = String::from_utf8_lossy(&told.stderr).trim().to_owned();
+                String::from_utf8_lossy(&told.stderr).trim().clone_into(&mut said);
                 break;
             }
             Err(_) => {}

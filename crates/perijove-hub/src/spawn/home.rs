@@ -169,7 +169,7 @@ fn flags_of_folders() -> OFlags {
 }
 
 fn is_ours_alone(stat: &Stat, us: u32) -> bool {
-    stat.st_uid == us && u64::from(stat.st_nlink) == 1
+    stat.st_uid == us && stat.st_nlink == 1
 }
 
 /// Sees to it that an account can pass through all that leads to its folder.

@@ -280,7 +280,9 @@ async fn others_are_asked_no_more_and_finish_what_they_have() {
     assert!(slot.member().leaving().is_cancelled() && !slot.member().failed().is_cancelled());
     assert_eq!(upstreams.load(), (1, 0));
     // They may be taken out again by whoever ran them.
-    old.iter().for_each(|id| upstreams.remove(*id));
+    for id in &old {
+        upstreams.remove(*id);
+    }
     drop(slot);
     upstreams.drained(old[0]).await;
 }
