@@ -72,6 +72,7 @@ fn bubblewrap_works() -> bool {
 }
 
 /// Which attacks succeed under a level.
+#[expect(clippy::print_stderr, reason = "what each attempt met")]
 async fn attack(level: &Level) -> Vec<bool> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fake");
     // Of all Pythons the system's can be read by every account.
@@ -114,6 +115,7 @@ fn server_in(home: &Path) -> u32 {
     pids.find(is_it).expect("the server of a notebook")
 }
 
+#[expect(clippy::print_stderr, reason = "what this machine cannot show must be seen")]
 async fn check(level: &Level) {
     if let Some(why) = level.lacks() {
         eprintln!("NOT TESTED: what `{}` stops: {why}", level.title);

@@ -121,19 +121,21 @@ fn places(entry: &Value) -> String {
 
 /// What keeps its limits, and that memory ran out.
 fn bounds(entry: &Value) -> String {
-    let mut text = String::new();
-    for (limit, keeper) in entry.get("limits").and_then(Value::as_object).into_iter().flatten() {
-        text.push_str(&format!("limit of {limit}: kept by {}\n", keeper.as_str().unwrap_or("-")));
-    }
+    let limits = entry.get("limits").and_then(Value::as_object).into_iter().flatten();
+    let mut lines: Vec<String> = limits
+        .map(|(limit, keeper)| {
+            format!("limit of {limit}: kept by {}\n", keeper.as_str().unwrap_or("-"))
+        })
+        .collect();
     let number = |key| entry.pointer(&format!("/out_of_memory/{key}")).and_then(Value::as_u64);
     if let (Some(times), Some(at), Some(limit)) = (number("times"), number("at"), number("limit")) {
-        text.push_str(&format!(
+        lines.push(format!(
             "out of memory: processes ended {times} times, last {} ago, at the limit of {} MiB\n",
             table::age(now().saturating_sub(at)),
             limit >> 20,
         ));
     }
-    text
+    lines.concat()
 }
 
 fn start(arguments: OneArguments) -> Result<ExitCode, Failure> {

@@ -99,8 +99,8 @@ fn list(arguments: ListArguments) -> Result<ExitCode, Failure> {
         let names: Vec<&str> = users.iter().map(User::name).collect();
         return super::print(&format!("{:#}\n", serde_json::json!(names)));
     }
-    let lines: String = users.iter().map(|user| format!("{}\n", harmless(user.name()))).collect();
-    super::print(&lines)
+    let lines: Vec<_> = users.iter().map(|user| format!("{}\n", harmless(user.name()))).collect();
+    super::print(&lines.concat())
 }
 
 fn told(what: &str) -> Result<ExitCode, Failure> {
