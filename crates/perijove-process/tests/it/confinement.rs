@@ -16,11 +16,11 @@ const SYSTEM: [&str; 7] =
 /// Runs each line by itself in a shell, and says of each whether it could be done.
 async fn tries(change: impl FnOnce(&mut Command), lines: &[&str]) -> Vec<bool> {
     let (mut witness, descriptor) = Witness::new(3);
-    let script: String = lines
+    let script: Vec<_> = lines
         .iter()
         .map(|line| format!("if ({line}) >/dev/null 2>&1; then echo y >&3; else echo n >&3; fi\n"))
         .collect();
-    let mut command = Command::new("/bin/sh").arguments(["-c", &script]);
+    let mut command = Command::new("/bin/sh").arguments(["-c", &script.concat()]);
     command.environment.insert("PATH".into(), "/usr/bin:/bin".into());
     command.descriptors = vec![descriptor];
     command.folder = Some("/".into());
@@ -36,6 +36,7 @@ async fn tries(change: impl FnOnce(&mut Command), lines: &[&str]) -> Vec<bool> {
 }
 
 /// Says loudly what this kernel lacks; then there is nothing to try.
+#[expect(clippy::print_stderr, reason = "what this kernel cannot show must be seen")]
 fn has_landlock() -> bool {
     let version = landlock();
     if version.is_none() {
