@@ -119,8 +119,8 @@ pub struct Site {
     /// How new workers replace those of the old version: `together`, which needs memory for both,
     /// `one-by-one`, or `auto`: together where memory allows.
     pub rollout: Rollout,
-    /// How long websockets of a version that was replaced may stay open, in the old workers. Their
-    /// memory is held for as long, of at most four old versions.
+    /// How long websockets of a version that was replaced may stay open, in the old workers: never
+    /// less than `drain-time`. Their memory is held for as long, of at most four old versions.
     pub websocket_time: Period,
     /// A worker is replaced after so many requests. A new one is always ready before the old one
     /// goes.

@@ -77,7 +77,8 @@ const WAYS: [(usize, Way); 6] = [
     (2, Way { view: "/upload", is_kept: true, pause: Duration::from_millis(20) }),
     (1, Way { view: "/stream", is_kept: true, pause: Duration::ZERO }),
 ];
-const WEBSOCKETS: usize = 3;
+/// Of each kind.
+const WEBSOCKETS: usize = 6;
 
 impl Crowd {
     pub(super) async fn new() -> Self {
@@ -244,8 +245,8 @@ async fn talk(url: String, stop: CancellationToken, seen: Arc<Seeing>) {
     }
 }
 
-/// Websockets to workers of ours, one after another: each may be ended when its version was replaced,
-/// and then with a good-bye, never amid what it says.
+/// Websockets to workers of ours, one after another: each may be ended when its version was
+/// replaced, and then with a good-bye, never amid what it says.
 async fn chat(url: String, stop: CancellationToken, seen: Arc<Seeing>) {
     let mut count = 0;
     while !stop.is_cancelled() {
