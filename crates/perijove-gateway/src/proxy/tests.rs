@@ -1,5 +1,6 @@
 //! Forwarding over real sockets to upstreams that do as a test says.
 
+mod dying;
 mod equals;
 mod frames;
 mod http1;

@@ -72,8 +72,8 @@ pub struct Upstream {
     pub capacity: Option<usize>,
     /// On a Unix socket: the account that must answer (`SO_PEERCRED`), checked on every connect.
     pub account: Option<u32>,
-    /// Whoever runs it starts another one when it ends: requests that could not be sent wait in line
-    /// for that, or for another upstream.
+    /// Whoever runs it starts another one when it ends: requests that could not be sent wait in
+    /// line for that, or for another upstream.
     pub is_replaced: bool,
 }
 
@@ -207,10 +207,10 @@ impl Upstreams {
         self.add_as(upstream, None)
     }
 
-    /// Adds one that takes turns with its equals, which nobody of ours runs: among those that are as
-    /// busy each is asked in turn, one of weight 2 twice as often. One that fails is left alone for a
-    /// while that grows from half a second to half a minute, and what it had not begun to answer is
-    /// sent to another one where that is safe.
+    /// Adds one that takes turns with its equals, which nobody of ours runs: among those that are
+    /// as busy each is asked in turn, one of weight 2 twice as often. One that fails is left alone
+    /// for a while that grows from half a second to half a minute, and what it had not begun to
+    /// answer is sent to another one where that is safe.
     pub fn add_weighed(&self, upstream: Upstream, weight: u32) -> UpstreamId {
         self.add_as(upstream, Some(Turns::new(weight, self.round.clone())))
     }
@@ -378,7 +378,8 @@ impl Upstreams {
     }
 
     /// Takes a place at the least busy upstream that has one. Those that could not be reached a
-    /// moment ago come last, or not at all where they are replaced. With `except`, only one that has nobody waiting inside, and not that.
+    /// moment ago come last, or not at all where they are replaced. With `except`, only one that
+    /// has nobody waiting inside, and not that.
     fn pick(&self, except: Option<UpstreamId>) -> Option<Slot> {
         let members = self.members.load();
         loop {
