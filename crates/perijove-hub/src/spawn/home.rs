@@ -129,8 +129,8 @@ impl Home {
         }
     }
 
-    /// Gives what lies below, as far as it was ours and nobody else has a link to it: another name of
-    /// a file of ours must not make it a user's.
+    /// Gives what lies below, as far as it was ours and nobody else has a link to it: another name
+    /// of a file of ours must not make it a user's.
     fn give_all(&self, us: u32, depth: usize) -> io::Result<()> {
         if depth > DEEPEST {
             return Ok(());
@@ -249,8 +249,8 @@ mod tests {
         }
         let folder = closed();
         let (top, ada) = (folder.path(), folder.path().join("ada"));
-        fs::create_dir_all(ada.join("work/deep")).unwrap();
-        for (path, text) in [("ada/work/own", "own"), ("secret", "secret"), ("strangers", "")] {
+        fs::create_dir_all(ada.join("papers/deep")).unwrap();
+        for (path, text) in [("ada/papers/own", "own"), ("secret", "secret"), ("strangers", "")] {
             fs::write(top.join(path), text).unwrap();
         }
         fs::hard_link(top.join("secret"), ada.join("another name")).unwrap();
@@ -259,7 +259,9 @@ mod tests {
         chown(ada.join("strangers"), Some(7), None).unwrap();
         let home = Home::enter(&ada, Some(&account()), &[top]).unwrap();
         home.below(".perijove").unwrap().write("startup.py", b"a = 1").unwrap();
-        for given in ["", "work", "work/deep", "work/own", ".perijove", ".perijove/startup.py"] {
+        for given in
+            ["", "papers", "papers/deep", "papers/own", ".perijove", ".perijove/startup.py"]
+        {
             assert_eq!(owner(&ada.join(given)), 65_533, "{given}");
         }
         assert_eq!((owner(&top.join("secret")), owner(&ada.join("strangers"))), (0, 7));
