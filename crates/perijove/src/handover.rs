@@ -77,6 +77,9 @@ pub(crate) struct Promise {
     /// The file that the old one stands in with its number.
     #[serde(default)]
     pub(crate) pid_file: Option<PathBuf>,
+    /// Those that the old one and the ones before it have replaced, and that still finish something.
+    #[serde(default)]
+    pub(crate) before: Vec<ProcessIdentity>,
     pub(crate) listeners: Vec<PromisedListener>,
     pub(crate) locks: Vec<PromisedLock>,
 }

@@ -238,8 +238,9 @@ struct Site {
     watched: Sender<Option<Baseline>>,
     notify: Notify,
     pid_file: Option<PidFile>,
-    /// The process that this one has replaced, which may still finish what is under way.
-    before: Option<ProcessIdentity>,
+    /// The processes that were replaced before this one came, which may still finish what is under
+    /// way.
+    before: Vec<ProcessIdentity>,
     /// Ends what runs beside the requests.
     stop: CancellationToken,
     tracker: TaskTracker,
@@ -336,7 +337,7 @@ impl Site {
             board,
             watched,
             pid_file: None,
-            before: None,
+            before: Vec::new(),
             stop,
             tracker: tracker.clone(),
             lock: Some(lock),

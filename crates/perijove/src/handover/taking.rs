@@ -39,6 +39,8 @@ pub(crate) struct Inheritance {
     pub(crate) generation: u64,
     closing_time: Duration,
     pub(crate) pid_file: Option<PathBuf>,
+    /// What the old process has replaced itself, and what was replaced before that.
+    pub(crate) before: Vec<ProcessIdentity>,
     listeners: Vec<(String, Option<PathBuf>, OwnedFd)>,
     locks: Vec<(PromisedLock, OwnedFd)>,
 }
@@ -121,9 +123,9 @@ impl Inheritance {
         for lock in promise.locks {
             locks.push((lock, channel.descriptor()?));
         }
-        let Promise { old, version, generation, closing_time, pid_file, .. } = promise;
+        let Promise { old, version, generation, closing_time, pid_file, before, .. } = promise;
         let closing_time = Duration::from_secs(closing_time);
-        Some(Self { old, version, generation, closing_time, pid_file, listeners, locks })
+        Some(Self { old, version, generation, closing_time, pid_file, before, listeners, locks })
     }
 
     /// The listeners of the old process, by their names.
@@ -169,6 +171,7 @@ mod tests {
             generation: 1,
             closing_time: Duration::ZERO,
             pid_file: None,
+            before: Vec::new(),
             listeners: Vec::new(),
             locks: Vec::new(),
         };

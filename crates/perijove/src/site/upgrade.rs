@@ -128,6 +128,7 @@ impl Site {
             generation: self.source.generation + 1,
             closing_time: self.services.longest_end().as_secs(),
             pid_file: self.pid_file.as_ref().map(|file| file.path().to_owned()),
+            before: self.before.iter().filter(|old| old.is_running()).cloned().collect(),
             listeners: Vec::new(),
             locks: Vec::new(),
         };
@@ -203,7 +204,7 @@ impl Site {
 
     /// This process has taken over from another.
     pub(super) fn take_place(&mut self, inheritance: Inheritance) {
-        let Inheritance { old, version, pid_file, .. } = inheritance;
+        let Inheritance { old, version, pid_file, before, .. } = inheritance;
         if let Some(file) = pid_file.filter(|file| self.plan.pid_file.as_ref() != Some(file)) {
             // One that stays names a process that has ended.
             fs::remove_file(file).ok();
@@ -216,7 +217,8 @@ impl Site {
         tracing::info!(process = old.pid, version, "took over");
         self.services.begin_only_ones(&self.source, &self.plan);
         self.watch();
-        self.before = Some(old);
+        self.before = before;
+        self.before.push(old);
     }
 
     /// What is done first at the end.
@@ -229,16 +231,16 @@ impl Site {
                 let runtime = self.plan.folders.runtime.clone();
                 let (board, over) = (self.board.clone(), self.stop.clone());
                 self.tracker.spawn(super::ending::tell(board, runtime, over));
-                self.end_the_one_before();
+                self.end_those_before();
             }
         }
     }
 
-    /// One that was replaced may still finish what is under way, and one that it has replaced too:
-    /// each tells the one before it.
-    fn end_the_one_before(&self) {
-        if let Some(Err(error)) = self.before.as_ref().map(ProcessIdentity::terminate) {
-            tracing::warn!(%error, "the process before could not be told to end");
+    /// Those that were replaced may still finish what is under way. All are told by the one that
+    /// serves: one in between may have ended long before.
+    fn end_those_before(&self) {
+        for error in self.before.iter().filter_map(|old| old.terminate().err()) {
+            tracing::warn!(%error, "a process before could not be told to end");
         }
     }
 
@@ -247,7 +249,6 @@ impl Site {
     pub(super) async fn until_hurried(&self, wanted: &mut mpsc::Receiver<Intent>) {
         if self.lock.is_none() {
             until_stopped_at_last(wanted, self.access_log.as_ref()).await;
-            self.end_the_one_before();
             let drain_time = self.plan.limits.drain_time.0;
             // In time or not, the end comes now.
             timeout(drain_time, until_hurried(wanted)).await.ok();

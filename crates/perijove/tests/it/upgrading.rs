@@ -70,7 +70,7 @@ async fn requests_under_way_are_finished_by_the_old_one() {
     until("the old process has ended", || !is_running(old)).await;
 }
 
-/// Each is told by the one that follows it.
+/// Each is told by the one that serves.
 #[tokio::test]
 async fn a_stop_reaches_every_process_that_still_finishes_something() {
     let site = Plan::new().wsgi("hello").set("limits.drain-time = '500ms'").start().await;
@@ -89,6 +89,26 @@ async fn a_stop_reaches_every_process_that_still_finishes_something() {
     for request in requests {
         request.abort();
     }
+}
+
+/// One in between has nothing to finish, and ends before those that came before it.
+#[tokio::test]
+async fn a_stop_reaches_one_whose_successor_has_ended() {
+    // The application may take as long as it likes: only the stop ends it.
+    let plan = Plan::new().wsgi("hello").set("site.response-time = '1h'");
+    let site = plan.set("limits.drain-time = '500ms'").start().await;
+    let first = process(&site);
+    let mut client = site.connect().await;
+    client.send(b"GET /wait/a HTTP/1.1\r\nHost: site\r\n\r\n").await;
+    site.until_file("entered-a").await;
+    site.tell(&["upgrade"]);
+    let second = process(&site);
+    site.tell(&["upgrade"]);
+    until("the second has ended", || !is_running(second)).await;
+    assert!(is_running(first));
+    site.tell(&["stop"]);
+    until("the first has ended", || !is_running(first)).await;
+    drop(client);
 }
 
 #[tokio::test]
