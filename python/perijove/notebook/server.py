@@ -214,3 +214,5 @@ def initials(name: str) -> str:
 # Read before a server is forked, so that no fork has to.
 activity = load("activity.py")
 classic = load("classic.py")
+whole_files = load("whole_files.py")
+whole_files.install()

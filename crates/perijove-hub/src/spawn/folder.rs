@@ -77,16 +77,14 @@ fn enter(plan: &Plan, launch: &Launch, notebook: &Notebook) -> Result<Home, Spaw
 /// What a user has done with the first notebook is theirs: it is written whole under another name
 /// and then linked, which never replaces a file.
 fn ensure_in(home: &Home, launch: &Launch, name: &Name) -> Result<(), SpawnError> {
-    let file = launch.file(&Name::first());
+    let file = launch.file(name);
     if home.has(&file) {
         return Ok(());
     }
     let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
-    let draft = launch.file(name);
     let made = home.below(OURS).and_then(|ours| {
-        let made =
-            ours.write(&draft, text.as_bytes()).and_then(|()| home.link(&ours, &draft, &file));
-        ours.remove(&draft);
+        let made = ours.write(&file, text.as_bytes()).and_then(|()| home.link(&ours, &file, &file));
+        ours.remove(&file);
         made
     });
     match made {
@@ -173,6 +171,14 @@ mod tests {
     }
 
     fn prepare_in(folder: &Path, launch: &Launch) -> Result<(), SpawnError> {
+        prepare_for(Notebook::first(User::new("ada").unwrap()), folder, launch)
+    }
+
+    fn prepare_for(
+        notebook: Notebook,
+        folder: &Path,
+        launch: &Launch,
+    ) -> Result<(), SpawnError> {
         let around = crate::Surroundings {
             is_alone: false,
             has_site: true,
@@ -184,7 +190,6 @@ mod tests {
             guardian: "/bin/true".into(),
         };
         let plan: Plan = crate::Config::default().resolve(&around).unwrap();
-        let notebook = Notebook::first(User::new("ada").unwrap());
         prepare(&plan, &Place::new(&plan, &notebook), launch, &notebook)
     }
 
@@ -204,6 +209,19 @@ mod tests {
         assert_eq!(notebook["nbformat"], 4);
         assert_eq!(notebook["cells"][0]["source"], json!(["# Hi\n", "\n", "there"]));
         assert_eq!(notebook["cells"][2]["cell_type"], "code");
+    }
+
+    #[test]
+    fn each_notebook_of_a_user_has_a_first_file_of_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let launch = launch(folder.path(), r#"{"greeting": "hello"}"#);
+        let name = Name::new("beside").unwrap();
+        let notebook = Notebook { user: User::new("ada").unwrap(), name: name.clone() };
+        prepare_for(notebook, folder.path(), &launch).unwrap();
+        let made = |name: &Name| launch.folder.join(launch.file(name)).is_file();
+        assert_eq!((made(&name), made(&Name::first())), (true, false));
+        prepare_in(folder.path(), &launch).unwrap();
+        assert!(made(&Name::first()));
     }
 
     #[test]

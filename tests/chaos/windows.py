@@ -1,0 +1,167 @@
+"""Users with a real browser: JupyterLab in Chromium, a window for each of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from served import PATIENCE
+from user import Mortal, Seen
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
+
+from lab import Lab
+from playwright.sync_api import Browser, Error, Page, Request, Response, sync_playwright
+
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --disable-dev-shm-usage"
+).split()
+
+
+class Windows(threading.Thread):
+    """One thread for all of them: a browser belongs to the thread that has started it."""
+
+    def __init__(self, address: str, names: list[str], seen: Seen) -> None:
+        super().__init__(name="windows", daemon=True)
+        self.people = [Person(address, name, seen) for name in names]
+        self.seen = seen
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        names = ("chromium", "chromium-browser", "google-chrome")
+        path = next((found for name in names if (found := shutil.which(name))), None)
+        try:
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+                while not self.stopping.is_set():
+                    for person in self.people:
+                        person.work(browser)
+                for person in self.people:
+                    person.finish(browser)
+                browser.close()
+        except Exception as error:
+            self.seen.complain(f"the browser cannot go on: {error!r}")
+
+
+class Person(Mortal):
+    def __init__(self, address: str, name: str, seen: Seen) -> None:
+        super().__init__(name, seen)
+        self.url = f"http://{address}"
+        self.lab: Lab | None = None
+        self.at_work = threading.Event()
+        self.born, self.count, self.sent = "", 0, 0
+        #: The cells of the file as they were saved last, and by attempts after that.
+        self.kept: list[str] | None = None
+        self.attempts: list[list[str]] = []
+        self.worked_at = time.monotonic()
+
+    def work(self, browser: Browser) -> None:
+        try:
+            self._work(self.lab or self._open(browser))
+            self.worked_at = time.monotonic()
+        except (Error, AssertionError) as error:
+            self.seen.trouble(f"a window: {str(error).splitlines()[0]}")
+            self._close()
+            if time.monotonic() - self.worked_at > PATIENCE:
+                self.seen.complain(f"{self.name}'s window has been kept out: {error}")
+                self.worked_at = time.monotonic()
+
+    def finish(self, browser: Browser) -> None:
+        """Once more when all is quiet: what was counted is still there."""
+        self._close()
+        deadline = time.monotonic() + PATIENCE
+        before = self.count
+        while self.count == before:
+            if time.monotonic() > deadline:
+                self.seen.complain(f"{self.name}'s window does not come back")
+                return
+            self.work(browser)
+        self._close()
+
+    def _open(self, browser: Browser) -> Lab:
+        context = browser.new_context(viewport={"width": 1200, "height": 800})
+        context.add_cookies([{"name": "visitor", "value": self.name, "url": self.url}])
+        page = context.new_page()
+        page.on("request", self._asked)
+        page.on("response", self._answered)
+        self.lab = Lab(page)
+        page.set_default_timeout(20_000)
+        page.goto(f"{self.url}/shell")
+        page.wait_for_url(f"**/notebook/{self.name}/lab/**")
+        self.lab.appears()
+        self.lab.dismiss_news()
+        return self.lab
+
+    def _close(self) -> None:
+        if self.lab is not None:
+            context, self.lab = self.lab.page.context, None
+            context.close()
+
+    def _work(self, lab: Lab) -> None:
+        deaths = self.deaths()
+        if not self.born:
+            born = uuid.uuid4().hex
+            if born in lab.run(f"born, n = {born!r}, 0\nborn"):
+                self.born, self.count, self.sent = born, 0, 0
+        self.sent += 1
+        told = lab.run("n += 1\nprint(owner, born, n)").split()
+        if len(told) != 3:
+            if "NameError" in " ".join(told):
+                self.mourn(deaths, "the one in the window knows nothing")
+                self.born = ""
+            raise AssertionError(f"counting in a window: {' '.join(told)[:60]}")
+        owner, born, count = told[0], told[1], int(told[2])
+        if owner != self.name or born != self.born:
+            self.seen.complain(f"{self.name}'s window shows a kernel of {owner}")
+        if not self.count < count <= self.count + self.sent:
+            self.seen.complain(f"{self.name}'s window shows {count} after {self.count}")
+        self.count, self.sent = count, 0
+        self.seen.add(counts=1)
+        self.at_work.set()
+        saved = self.kept
+        lab.page.keyboard.press("Control+s")
+        deadline = time.monotonic() + 10
+        while self.kept == saved and time.monotonic() < deadline:
+            lab.page.wait_for_timeout(50)
+
+    # --- what JupyterLab saves, and what it is told
+
+    def _asked(self, request: Request) -> None:
+        if cells := cells_saved_by(request):
+            self.attempts.append(cells)
+
+    def _answered(self, response: Response) -> None:
+        cells = cells_saved_by(response.request)
+        if cells and response.ok:
+            self.kept, self.attempts = cells, []
+            self.seen.add(saves=1)
+
+    def check(self, folder: Path) -> None:
+        files = list(folder.glob("default-*.ipynb"))
+        if len(files) != 1:
+            self.seen.complain(f"{self.name} has {len(files)} first notebooks: {files}")
+            return
+        try:
+            cells = [cell["source"] for cell in json.loads(files[0].read_text())["cells"]]
+        except ValueError as error:
+            self.seen.complain(f"{self.name}'s notebook is torn: {error}")
+            return
+        cells = [cell if isinstance(cell, str) else "".join(cell) for cell in cells]
+        if cells != self.kept and cells not in self.attempts:
+            self.seen.complain(f"{self.name}'s notebook is not the one that was saved last")
+
+
+def cells_saved_by(request: Request) -> list[str] | None:
+    if request.method != "PUT" or "/api/contents/default-" not in request.url:
+        return None
+    sent: Any = request.post_data_json
+    cells = sent["content"]["cells"]
+    sources = [cell["source"] for cell in cells]
+    return [source if isinstance(source, str) else "".join(source) for source in sources]
