@@ -76,7 +76,7 @@ test-python: installed
 
 .PHONY: test-browser
 test-browser: installed program
-	$(TEST)/bin/python -m pytest tests/install tests/examples tests/operations tests/browser
+	$(TEST)/bin/python -m pytest tests/install tests/examples tests/operations tests/browser tests/chaos
 
 # Every behaviour under every driver, with the real servers.
 .PHONY: test-drivers
@@ -97,7 +97,13 @@ installed: wheel $(TEST)/ready
 
 # What takes longer than a change should wait for.
 .PHONY: test-all
-test-all: test test-versions test-sdist fuzz
+test-all: test test-versions test-sdist chaos fuzz
+
+# Twenty users at work while all is done to perijove that can happen to it. A failure names its seed:
+# `make chaos CHAOS="--seed 7"`.
+.PHONY: chaos
+chaos: program needs-tests $(TEST)/ready
+	$(TEST)/bin/python tests/chaos/run.py --seconds 600 --least 5 $(CHAOS)
 
 # Whoever has no wheel for their machine builds one from the source distribution.
 .PHONY: test-sdist

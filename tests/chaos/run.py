@@ -3,8 +3,8 @@
     python tests/chaos/run.py --seconds 600 --seed 7
 
 Afterwards every save that was acknowledged is on the disk, byte by byte, and every kernel that
-nobody killed on purpose has counted on. The seed stands in the first line; it decides on the order of faults and on
-what users do, while the machine decides on what meets what.
+nobody killed on purpose has counted on. The seed stands in the first line; it decides on the order
+of faults and on what users do, while the machine decides on what meets what.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ def report(faults: Faults, users: list[User], seen: Seen, lasted: float) -> None
         f"{lasted:.0f} s: {happened}\n"
         f"{USERS} users, {WITH_WINDOWS} of them in Chromium: {seen.counts} cells were run, "
         f"{seen.saves} saves acknowledged and {seen.refused_saves} refused, {seen.read_back} files "
-        f"read back, {seen.trespasses} trespasses tried; {seen.returns} times somebody came (back), "
-        f"after {seen.longest_absence:.1f} s at most; {seen.mourned} kernels ended as they should\n"
+        f"read back, {seen.trespasses} trespasses tried; {seen.returns} times somebody came, after "
+        f"{seen.longest_absence:.1f} s at most; {seen.mourned} kernels ended as they should\n"
         f"in the end {kept} files were compared byte by byte with what was acknowledged"
     )
     for trouble, times in sorted(seen.troubles.items(), key=lambda one: -one[1])[:25]:

@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -174,8 +175,19 @@ class Served:
         return pid is not None and kill(pid)
 
     def zygote(self) -> int | None:
-        pid: int | None = self.status()["zygote"]["pid"]
+        pid: int | None = self.ask_control("/starts")["pid"]
         return pid
+
+    def ask_control(self, path: str) -> Any:
+        place = self.folder / "run/control.sock"
+        secret = place.with_name("control.sock.secret").read_text().strip()
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.settimeout(PATIENCE)
+            stream.connect(str(place))
+            head = f"GET {path} HTTP/1.0\r\nHost: x\r\nAuthorization: Bearer {secret}\r\n\r\n"
+            stream.sendall(head.encode())
+            with stream.makefile("rb") as answer:
+                return json.loads(answer.read().partition(b"\r\n\r\n")[2])
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:
@@ -192,7 +204,7 @@ class Served:
             filler.unlink()
 
     def _end_left_over(self) -> None:
-        """A process that was upgraded may still finish what was under way: a power cut ends it, too."""
+        """One that was replaced may still finish what was under way: that ends, too."""
         for child in self.children:
             if child.poll() is None:
                 child.kill()

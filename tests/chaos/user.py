@@ -136,7 +136,7 @@ class User(Mortal, threading.Thread):
             self.seen.add(returns=1)
             while not self.stopping.is_set():
                 self.work(channels)
-                self.stopping.wait(self.random.uniform(0, 0.4))
+                self.stopping.wait(self.random.uniform(0, 0.6))
         finally:
             channels.close()
 
@@ -206,16 +206,17 @@ class User(Mortal, threading.Thread):
             raise Trouble("another kernel has counted")
         self._counted(int(told[2]), 1)
         self.seen.add(counts=1)
-        self.note_absence()
-        self.at_work.set()
+        self.note_presence()
         self.random.choice([self.save, self.save, self.read_back, self.trespass])()
 
-    def note_absence(self) -> None:
+    def note_presence(self) -> None:
         now = time.monotonic()
-        with self.seen.lock:
-            absence = now - self.worked_at
-            self.seen.longest_absence = max(self.seen.longest_absence, absence)
+        if self.serial:
+            with self.seen.lock:
+                absence = now - self.worked_at
+                self.seen.longest_absence = max(self.seen.longest_absence, absence)
         self.worked_at = now
+        self.at_work.set()
 
     # --- files
 

@@ -17,12 +17,27 @@ from user import Mortal, Seen
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
 
 from lab import Lab
-from playwright.sync_api import Browser, Error, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, Error, sync_playwright
 
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
+
+#: Tells of each save of a first notebook: before it is sent, and when it was acknowledged.
+WATCH_SAVES = """
+const ask = window.fetch;
+window.fetch = async (what, options) => {
+  const request = new Request(what, options);
+  if (request.method !== "PUT" || !request.url.includes("/api/contents/default-"))
+    return ask(request);
+  const body = await request.clone().text();
+  await window.noteSave("sent", body);
+  const answer = await ask(request);
+  if (answer.ok) await window.noteSave("saved", body);
+  return answer;
+};
+"""
 
 
 class Windows(threading.Thread):
@@ -60,6 +75,7 @@ class Person(Mortal):
         #: The cells of the file as they were saved last, and by attempts after that.
         self.kept: list[str] | None = None
         self.attempts: list[list[str]] = []
+        self.saves = 0
         self.worked_at = time.monotonic()
 
     def work(self, browser: Browser) -> None:
@@ -89,8 +105,8 @@ class Person(Mortal):
         context = browser.new_context(viewport={"width": 1200, "height": 800})
         context.add_cookies([{"name": "visitor", "value": self.name, "url": self.url}])
         page = context.new_page()
-        page.on("request", self._asked)
-        page.on("response", self._answered)
+        page.expose_function("noteSave", self._note)
+        page.add_init_script(WATCH_SAVES)
         self.lab = Lab(page)
         page.set_default_timeout(20_000)
         page.goto(f"{self.url}/shell")
@@ -125,22 +141,21 @@ class Person(Mortal):
         self.count, self.sent = count, 0
         self.seen.add(counts=1)
         self.at_work.set()
-        saved = self.kept
+        saves = self.saves
         lab.page.keyboard.press("Control+s")
         deadline = time.monotonic() + 10
-        while self.kept == saved and time.monotonic() < deadline:
+        while self.saves == saves and time.monotonic() < deadline:
             lab.page.wait_for_timeout(50)
 
     # --- what JupyterLab saves, and what it is told
 
-    def _asked(self, request: Request) -> None:
-        if cells := cells_saved_by(request):
+    def _note(self, what: str, sent: str) -> None:
+        cells = [text(cell) for cell in json.loads(sent)["content"]["cells"]]
+        if what == "sent":
             self.attempts.append(cells)
-
-    def _answered(self, response: Response) -> None:
-        cells = cells_saved_by(response.request)
-        if cells and response.ok:
+        elif what == "saved":
             self.kept, self.attempts = cells, []
+            self.saves += 1
             self.seen.add(saves=1)
 
     def check(self, folder: Path) -> None:
@@ -149,19 +164,15 @@ class Person(Mortal):
             self.seen.complain(f"{self.name} has {len(files)} first notebooks: {files}")
             return
         try:
-            cells = [cell["source"] for cell in json.loads(files[0].read_text())["cells"]]
+            cells = [text(cell) for cell in json.loads(files[0].read_text())["cells"]]
         except ValueError as error:
             self.seen.complain(f"{self.name}'s notebook is torn: {error}")
             return
-        cells = [cell if isinstance(cell, str) else "".join(cell) for cell in cells]
         if cells != self.kept and cells not in self.attempts:
-            self.seen.complain(f"{self.name}'s notebook is not the one that was saved last")
+            wanted = [len(one) for one in [self.kept or [], *self.attempts]]
+            self.seen.complain(f"{self.name}'s notebook has {len(cells)} cells, of {wanted}")
 
 
-def cells_saved_by(request: Request) -> list[str] | None:
-    if request.method != "PUT" or "/api/contents/default-" not in request.url:
-        return None
-    sent: Any = request.post_data_json
-    cells = sent["content"]["cells"]
-    sources = [cell["source"] for cell in cells]
-    return [source if isinstance(source, str) else "".join(source) for source in sources]
+def text(cell: dict[str, Any]) -> str:
+    source: str | list[str] = cell["source"]
+    return source if isinstance(source, str) else "".join(source)

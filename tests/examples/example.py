@@ -25,9 +25,15 @@ PATIENCE = 90.0
 class Example:
     """A copy of an example, and the perijove that serves it."""
 
-    def __init__(self, name: str, folder: Path, files: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        files: dict[str, str] | None = None,
+        command: Path = COMMAND,
+    ) -> None:
         """A copy of the example of that name, or a site of these files."""
-        self.root = folder / name
+        self.root, self.command = folder / name, command
         if files is None:
             unwanted = shutil.ignore_patterns("var", "__pycache__", ".venv")
             shutil.copytree(TREE / "examples" / name, self.root, ignore=unwanted)
@@ -63,7 +69,7 @@ class Example:
         self.environment |= environment
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [COMMAND, "serve", "--listen", "127.0.0.1:0"],
+                [self.command, "serve", "--listen", "127.0.0.1:0"],
                 cwd=self.root,
                 env=self.environment,
                 stdout=subprocess.PIPE,
@@ -78,17 +84,21 @@ class Example:
         return self
 
     def tell(self, *arguments: str) -> str:
-        """Another command of perijove's beside the serving one."""
-        done = subprocess.run(
-            [COMMAND, *arguments],
+        """Another command of perijove's beside the serving one, which must succeed."""
+        done = self.ask(*arguments)
+        assert done.returncode == 0, done.stderr + self.log.read_text()
+        return done.stdout
+
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.command, *arguments],
             cwd=self.root,
             env=self.environment,
             capture_output=True,
             text=True,
             timeout=PATIENCE,
+            check=False,
         )
-        assert done.returncode == 0, done.stderr + self.log.read_text()
-        return done.stdout
 
     def stop(self) -> None:
         if self.process is None:
