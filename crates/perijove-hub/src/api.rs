@@ -5,7 +5,6 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use perijove_gateway::{Response, Service, ServiceRequest};
-use perijove_process::guardian;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,7 +15,7 @@ use crate::{
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
-    spawn::{STATUS, SpawnError, startup_path},
+    spawn::{SpawnError, startup_path},
     ticket::Tickets,
     user::User,
 };
@@ -157,9 +156,7 @@ fn is_again(body: &[u8]) -> bool {
 
 fn entry(notebook: &Notebook, view: &View) -> Value {
     let Notebook { user, name } = notebook;
-    // The guardian's own record: it goes on while we are away.
-    let record =
-        view.started.and_then(|_| guardian::Record::read(&view.log.with_file_name(STATUS)).ok());
+    let record = view.of_guardian();
     let out_of_memory = record.as_ref().and_then(|record| record.out_of_memory);
     json!({
         "user": user.name(),

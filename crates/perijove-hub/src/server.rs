@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use perijove_process::guardian;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,6 +17,7 @@ use crate::{
     phase::Phase,
     record::{Launch, Record},
     seats::Seat,
+    spawn::STATUS,
 };
 
 pub(crate) mod task;
@@ -165,6 +167,12 @@ impl Server {
 }
 
 impl View {
+    /// What the guardian of a server that runs has put on record: it goes on while we are away. It
+    /// reads a small file.
+    pub(crate) fn of_guardian(&self) -> Option<guardian::Record> {
+        self.started.and_then(|_| guardian::Record::read(&self.log.with_file_name(STATUS)).ok())
+    }
+
     /// A server that was never launched.
     pub(crate) fn blank(place: &crate::spawn::Place) -> Self {
         Self {

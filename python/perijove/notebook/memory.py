@@ -8,49 +8,58 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 #: A kernel is ended before the server: its state is the smaller loss.
 SOONER = "500"
 
-#: Where the count that was told last is kept, below the home.
-TOLD = ".perijove/out-of-memory"
+#: Where the count that was told last is kept, beside the script of this notebook's launch: a user's
+#: notebooks share their home, and each has a group of its own.
+TOLD = "out-of-memory"
 
 
-def begin() -> str:
-    """Has this kernel be ended before the server; what is to be said of those before it."""
+def begin() -> tuple[str, Callable[[], None]]:
+    """Has this kernel be ended before the server; what is to be said of those before it, and what
+    is to be called once that was shown. A kernel that is replaced before it has run a cell has
+    shown nothing: the next one says it again."""
     # Where it may not, the largest one is ended.
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(SOONER)
     try:
-        return _tell()
+        return _news()
     except (OSError, ValueError):
-        return ""
+        return "", lambda: None
 
 
-def _tell() -> str:
+def _news() -> tuple[str, Callable[[], None]]:
     events, limit = _group()
     count = ended(events.read_text()) if events is not None else None
-    if count is None:
-        return ""
-    told = Path.home() / TOLD
-    try:
-        before = int(told.read_text())
-    except (OSError, ValueError):
-        before = 0
-    if count == before:
-        return ""
-    told.write_text(str(count))
+    told = Path(os.environ.get("PERIJOVE_STARTUP") or Path.home() / TOLD).with_name(TOLD)
     # A group that was made anew counts from the beginning.
-    if count < before:
-        before = 0
-    if count == before:
-        return ""
+    if count is None or count == _told(told):
+        return "", lambda: None
+    if count == 0:
+        told.write_text("0")
+        return "", lambda: None
     allowed = f" ({int(limit.read_text()) >> 20} MiB)" if limit is not None else ""
     return (
         f"out of memory: this notebook reached its limit{allowed}, and the kernel before this one "
         "was ended for it\n"
-    )
+    ), lambda: _note(told, count)
+
+
+def _told(told: Path) -> int:
+    try:
+        return int(told.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def _note(told: Path, count: int) -> None:
+    # What cannot be kept is said once more by the next kernel.
+    with contextlib.suppress(OSError):
+        told.write_text(str(count))
 
 
 def ended(events: str) -> int | None:

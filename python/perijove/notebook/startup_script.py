@@ -12,6 +12,7 @@ import importlib.util
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 MISSING = "__perijove_missing__"
@@ -24,12 +25,12 @@ def start(namespace: dict[str, Any]) -> None:
     if shell is None:
         sys.stderr.write(problem)
         return
-    problem = memory_note() + problem
+    note, noted = memory_note()
     offer_package()
     known = set(shell.user_ns)
     captured, said = run_file(os.environ.get("PERIJOVE_STARTUP"), shell.user_ns)
     fresh = set(shell.user_ns) - known
-    show_before_first_cell(shell, captured, problem + said, fresh)
+    show_before_first_cell(shell, captured, note + problem + said, fresh, noted)
 
 
 def chain(path: str | None, namespace: dict[str, Any]) -> str:
@@ -45,15 +46,16 @@ def chain(path: str | None, namespace: dict[str, Any]) -> str:
     return ""
 
 
-def memory_note() -> str:
-    """What is to be said of a kernel before this one that ran out of memory."""
+def memory_note() -> tuple[str, Callable[[], None]]:
+    """What is to be said of a kernel before this one that ran out of memory, and what is to be
+    called once it was."""
     path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "memory.py")
     spec = importlib.util.spec_from_file_location("_perijove_memory", path)
     if spec is None or spec.loader is None:
-        return ""
+        return "", lambda: None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    said: str = module.begin()
+    said: tuple[str, Callable[[], None]] = module.begin()
     return said
 
 
@@ -161,7 +163,9 @@ def describe(error: BaseException, path: str, is_missing: bool) -> str:
     return f"startup: the script ended with an error\n{text}"
 
 
-def show_before_first_cell(shell: Any, captured: Any, problem: str, names: set[str]) -> None:
+def show_before_first_cell(
+    shell: Any, captured: Any, problem: str, names: set[str], shown: Callable[[], None]
+) -> None:
     def show(*_: Any) -> None:
         shell.events.unregister("pre_run_cell", show)
         # IPython hides what is there before the first cell from `%who`; this is to be seen.
@@ -173,5 +177,6 @@ def show_before_first_cell(shell: Any, captured: Any, problem: str, names: set[s
             sys.stderr.write(problem)
         sys.stdout.flush()
         sys.stderr.flush()
+        shown()
 
     shell.events.register("pre_run_cell", show)

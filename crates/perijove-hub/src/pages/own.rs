@@ -68,6 +68,7 @@ fn state(core: &Core, notebook: &Notebook, server: Option<&Server>) -> Response 
         "busy": life.is_busy,
         "warning": life.warning,
         "ask_again": ask_again,
+        "out_of_memory": view.as_ref().and_then(View::of_guardian).and_then(|it| it.out_of_memory),
         "revived": view.as_ref().and_then(|view| view.revived),
         "home": view.map(|view| view.home),
     });

@@ -4,7 +4,9 @@
 // `get`); nbclassic loads it as a script. It asks `-/state`, beside the notebook, how long that lives.
 "use strict";
 (() => {
+  // Seconds.
   const SAVE_WITHIN = 30;
+  const KNOWN_WITHIN = 1.5;
 
   // --- what the page is -----------------------------------------------------------------------
 
@@ -36,6 +38,9 @@
     font: "14px/1.4 system-ui, sans-serif", boxShadow: "0 1px 6px rgba(0,0,0,.4)",
   };
 
+  const BUTTON =
+    "font:inherit;padding:.2rem .9rem;border:0;border-radius:.3rem;background:#fff;color:#7a3410;cursor:pointer";
+
   let banner = null;
 
   function show(state, save) {
@@ -58,8 +63,7 @@
     const button = (text, act) => {
       const made = document.createElement("button");
       made.textContent = text;
-      made.style.cssText =
-        "font:inherit;padding:.2rem .9rem;border:0;border-radius:.3rem;background:#fff;color:#7a3410;cursor:pointer";
+      made.style.cssText = BUTTON;
       made.addEventListener("click", act);
       banner.append(made);
     };
@@ -73,26 +77,39 @@
     }
   }
 
-  // Once in each tab, for each time that it has died.
-  function tellOfDeath(at) {
-    const key = "perijove-revived";
-    if (sessionStorage.getItem(key) === String(at)) return;
+  // Once in each tab, for each time that something has come to its end.
+  function tell(id, at, text) {
+    if (sessionStorage.getItem(id) === String(at)) return;
+    const known = document.getElementById(id);
+    if (known && known.dataset.at === String(at)) return;
     const notice = document.createElement("div");
-    notice.id = "perijove-revived";
+    notice.id = id;
+    notice.dataset.at = at;
     notice.setAttribute("role", "alert");
     Object.assign(notice.style, STYLE, { top: "auto", bottom: "0" });
-    notice.textContent =
-      "The notebook's server ended by itself and was started anew. Its kernels are gone: run your cells again.";
+    notice.textContent = text;
     const close = document.createElement("button");
     close.textContent = "Close";
+    close.style.cssText = BUTTON;
     close.addEventListener("click", () => {
-      sessionStorage.setItem(key, String(at));
+      sessionStorage.setItem(id, String(at));
       notice.remove();
     });
     notice.append(close);
-    document.getElementById(notice.id)?.remove();
+    if (known) known.remove();
     document.body.append(notice);
   }
+
+  const tellOfDeath = at => tell(
+    "perijove-revived", at,
+    "The notebook's server ended by itself and was started anew. Its kernels are gone: run your cells again."
+  );
+
+  const tellOfMemory = ({ at, limit }) => tell(
+    "perijove-out-of-memory", at,
+    `Out of memory: this notebook reached its limit of ${Math.round(limit / 2 ** 20)} MiB, and what used most ` +
+      "was ended. A kernel that was ended starts anew without its variables: run your cells again, on less at once."
+  );
 
   function hide() {
     if (banner) banner.remove();
@@ -116,6 +133,7 @@
         next = state.ask_again || next;
         if (state.home) home = state.home;
         if (state.revived) tellOfDeath(state.revived);
+        if (state.out_of_memory) tellOfMemory(state.out_of_memory);
         const warning = state.state === "ready" && state.warning;
         if (warning) {
           show(state, save);
@@ -132,6 +150,12 @@
       // The site is away; the page says so itself.
     }
     timer = setTimeout(look, next * 1000);
+  }
+
+  // A kernel has died: why is known in a moment.
+  function lookSoon() {
+    clearTimeout(timer);
+    timer = setTimeout(look, KNOWN_WITHIN * 1000);
   }
 
   async function shutDown() {
@@ -156,15 +180,25 @@
     return factory();
   }
 
-  function plugin(menus) {
-    const optional = menus ? [menus.IMainMenu] : [];
+  const DEAD = ["autorestarting", "dead"];
+
+  function watchKernel(panel) {
+    panel.sessionContext.statusChanged.connect((_, status) => {
+      if (DEAD.includes(status)) lookSoon();
+    });
+  }
+
+  function plugin(menus, notebooks) {
+    const optional = [menus && menus.IMainMenu, notebooks && notebooks.INotebookTracker];
+    const given = optional.map(Boolean);
     return {
       id: "perijove:notebook",
       description: "Warns before the notebook's end, and shuts it down",
       autoStart: true,
       requires: [],
-      optional,
-      activate: (app, menu) => {
+      optional: optional.filter(Boolean),
+      activate: (app, ...found) => {
+        const [menu, tracker] = given.map(is => (is ? found.shift() : null));
         save = async () => {
           for (const command of ["docmanager:save-all", "docmanager:save"]) {
             if (app.commands.hasCommand(command)) return app.commands.execute(command).catch(() => {});
@@ -184,6 +218,10 @@
           const items = [{ command: "perijove:home" }, { command: "perijove:shut-down" }];
           menu.fileMenu.addGroup(items, 1000);
         }
+        if (tracker) {
+          tracker.forEach(watchKernel);
+          tracker.widgetAdded.connect((_, panel) => watchKernel(panel));
+        }
         look();
       },
     };
@@ -195,8 +233,10 @@
       scope = given;
     },
     get: async () => {
-      const menus = await shared(scope, "@jupyterlab/mainmenu").catch(() => null);
-      const module = { default: plugin(menus) };
+      const [menus, notebooks] = await Promise.all(
+        ["@jupyterlab/mainmenu", "@jupyterlab/notebook"].map(name => shared(scope, name).catch(() => null))
+      );
+      const module = { default: plugin(menus, notebooks) };
       Object.defineProperty(module, "__esModule", { value: true, enumerable: true });
       return () => module;
     },
@@ -230,6 +270,8 @@
         menu.append(item);
       }
     }
+    const events = window.Jupyter && window.Jupyter.notebook && window.Jupyter.notebook.events;
+    if (events) events.on("kernel_autorestarting.Kernel kernel_dead.Kernel", lookSoon);
     look();
   }
 
