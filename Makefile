@@ -97,6 +97,7 @@ installed: wheel $(TEST)/ready
 
 # What takes longer than a change should wait for.
 .PHONY: test-all
+test-all: export PERIJOVE_TEST_LONG = 1
 test-all: test test-versions test-sdist chaos fuzz
 
 # Twenty users at work while all is done to perijove that can happen to it. A failure names its seed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,15 +34,24 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture
-def start() -> Iterator[Callable[..., Site]]:
+Prepare = Callable[[Site], object]
+
+
+@contextmanager
+def serving() -> Iterator[Callable[..., Site]]:
     """Serves a site, the demo by default; whatever happens, nothing of it is left behind."""
-    sites = []
+    sites: list[Site] = []
     # Not tmp_path: names of sockets end at 107 bytes.
     with tempfile.TemporaryDirectory(prefix="pj") as folder:
 
-        def start(command: Path = BUILT, example: str = "pyramid-site", **environment: str) -> Site:
+        def start(
+            command: Path = BUILT,
+            example: str = "pyramid-site",
+            prepare: Prepare = lambda site: None,
+            **environment: str,
+        ) -> Site:
             site = Site(Path(folder), command, example)
+            prepare(site)
             site.environment |= environment
             sites.append(site)
             return site.start()
@@ -50,6 +60,20 @@ def start() -> Iterator[Callable[..., Site]]:
         for site in sites:
             site.stop()
             assert site.leftovers() == []
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Site]]:
+    """A site for one test."""
+    with serving() as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def start_once() -> Iterator[Callable[..., Site]]:
+    """A site for all tests of a file."""
+    with serving() as start:
+        yield start
 
 
 @pytest.fixture

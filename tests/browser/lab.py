@@ -39,16 +39,21 @@ class Lab:
 
     def run(self, code: str) -> str:
         """Type code into the last cell, run it, and read what it answers."""
-        cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
-        cell.locator(".cm-content").click()
-        self.page.keyboard.insert_text(code)
-        index = self.page.locator(".jp-Notebook .jp-CodeCell").count() - 1
-        self.page.keyboard.press("Shift+Enter")
+        index = self.begin(code)
         cell = self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
         expect(cell.locator(".jp-InputArea-prompt")).to_have_text(
             re.compile(r"\[\d+\]:"), timeout=PATIENCE
         )
         return "\n".join(cell.locator(".jp-OutputArea-output").all_inner_texts()).strip()
+
+    def begin(self, code: str) -> int:
+        """The same without waiting for an answer; which cell it is."""
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
+        cell.locator(".cm-content").click()
+        self.page.keyboard.insert_text(code)
+        index = self.page.locator(".jp-Notebook .jp-CodeCell").count() - 1
+        self.page.keyboard.press("Shift+Enter")
+        return index
 
     def picture_of_last_run(self) -> Locator:
         return self.page.locator(".jp-OutputArea-output img").last
@@ -96,3 +101,38 @@ class Lab:
         except TimeoutError:
             return
         dialog.locator(".jp-mod-accept").click()
+
+
+class Notebook7(Lab):
+    """The same in Notebook 7, which is made of JupyterLab's parts."""
+
+
+class Classic:
+    """A notebook in nbclassic."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        page.set_default_timeout(PATIENCE)
+
+    def appears(self) -> Classic:
+        self.page.locator(".code_cell").first.wait_for()
+        self.page.locator("#kernel_indicator_icon.kernel_idle_icon").wait_for()
+        return self
+
+    def run(self, code: str) -> str:
+        """Type code into the last cell, run it, and read what it answers."""
+        cells = self.page.locator(".code_cell")
+        index = cells.count() - 1
+        cells.last.locator(".CodeMirror").click()
+        self.page.keyboard.press("Control+A")
+        self.page.keyboard.insert_text(code)
+        self.page.keyboard.press("Shift+Enter")
+        cell = cells.nth(index)
+        expect(cell.locator(".input_prompt")).to_have_text(
+            re.compile(r"In\s\[\d+\]:"), timeout=PATIENCE
+        )
+        return "\n".join(cell.locator(".output_subarea").all_inner_texts()).strip()
+
+    def screenshot(self, name: str) -> None:
+        OUT.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=OUT / f"{name}.png")

@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 TREE = Path(__file__).resolve().parents[2]
 
 #: Seconds to wait for what a busy machine may take its time for.
 PATIENCE = 90.0
+
+
+class UnixConnection(HTTPConnection):
+    """HTTP to a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("control", timeout=PATIENCE)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self.path))
 
 
 class Site:
@@ -41,6 +60,48 @@ class Site:
     @property
     def url(self) -> str:
         return f"http://{self.listen}"
+
+    def set(self, notebook: str) -> None:
+        """Adds settings to the table [notebook] of the site's configuration."""
+        with (self.root / "perijove.toml").open("a") as file:
+            file.write(f"\n{notebook}\n")
+
+    def home(self, user: str) -> Path:
+        """The folder of a user of the demo site."""
+        return self.root / "var/notebooks" / user
+
+    def furnish(self, user: str, files: Mapping[str, str]) -> None:
+        """Puts files into the folder of a user's, as the user would."""
+        for name, text in files.items():
+            path = self.home(user) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def launch(self, notebook: str, context: Mapping[str, Any]) -> Any:
+        """Starts a notebook, or joins it, as the site's own views do."""
+        with closing(UnixConnection(self.folder / "run/control.sock")) as control:
+            body = {"settings": {"folder": str(self.root / "var/notebooks")}, **context}
+            control.request("POST", f"/notebooks/{notebook}", json.dumps(body), self._proof())
+            answer = control.getresponse()
+            told = json.loads(answer.read())
+        assert answer.status in (200, 202), told
+        return told
+
+    def notebook(self, name: str) -> Any:
+        """What perijove tells of a notebook."""
+        return json.loads(self.tell("notebook", "status", name, "--json"))
+
+    def wait(self, name: str, is_so: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
+        """What it tells once that is so."""
+        deadline = time.monotonic() + seconds
+        while not is_so(entry := self.notebook(name)):
+            assert time.monotonic() < deadline, entry
+            select.select([], [], [], 0.2)
+        return entry
+
+    def _proof(self) -> dict[str, str]:
+        secret = (self.folder / "run/control.sock.secret").read_text().strip()
+        return {"Authorization": f"Bearer {secret}"}
 
     def start(self) -> Site:
         """Serve, and wait until it says that it is ready."""

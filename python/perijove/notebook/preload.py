@@ -27,7 +27,7 @@ MODULES = """
     jupyterlab.handlers.extension_manager_handler jupyterlab.handlers.plugin_manager_handler
     jupyter_lsp.serverextension jupyter_lsp.virtual_documents_shadow jupyter_server_terminals.app
     notebook.app notebook_shim.nbserver notebook_shim.shim nbclassic.notebookapp
-    ctypes httpcore jinja2.ext jupyter_core.migrate tornado.platform.asyncio
+    jupyter_server_proxy ctypes httpcore jinja2.ext jupyter_core.migrate tornado.platform.asyncio
     zmq.asyncio zmq.eventloop.zmqstream
     ipykernel.kernelapp ipykernel.ipkernel ipykernel.zmqshell ipykernel.debugger
     ipykernel.kernelspec

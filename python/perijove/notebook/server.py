@@ -95,6 +95,7 @@ class GatewayServer(ServerApp):
     listener: socket.socket
     forced: dict[str, Any]
     forker: Any = None
+    jpserver_extensions: dict[str, bool]
     attend: Callable[[Any], None]
     no_browser_open_file = True
 
@@ -107,6 +108,15 @@ class GatewayServer(ServerApp):
         # Jupyter takes `sh` otherwise, since `SHELL` is not in the environment.
         return {"shell_command": ["/bin/bash"]} if os.path.exists("/bin/bash") else {}
 
+    @default("default_url")
+    def _default_page(self) -> str:
+        return "/lab"
+
+    @default("quit_button")
+    def _default_quit_button(self) -> bool:
+        # There is an entry of ours in its place, which leads back to the site.
+        return False
+
     def parse_command_line(self, argv: Any = None) -> None:
         super().parse_command_line(argv)
         # The configuration at this point outranks the files that are read next.
@@ -116,6 +126,11 @@ class GatewayServer(ServerApp):
         if self.forker is not None:
             sys.modules["_perijove_notebook_kernels"].offer(self.forker, self)
         super().init_configurables()
+
+    def find_server_extensions(self) -> None:
+        # What a launch opens; whoever does without it says so.
+        self.jpserver_extensions = {"jupyterlab": True, **self.jpserver_extensions}
+        super().find_server_extensions()
 
     def init_httpserver(self) -> None:
         self._http_server = HTTPServer(
@@ -154,7 +169,9 @@ def run(listener: socket.socket, message: dict[str, Any], forker: Any = None) ->
 def attend(app: ServerApp, message: dict[str, Any]) -> None:
     """Adds what perijove needs to a server that is set up."""
     activity.watch(app, float(message.get("kernel_idle_timeout") or 0))
+    resume.watch()
     classic.add(app)
+    templates.put_first(app, list(message.get("extra_template_paths") or []))
 
 
 def load(file: str) -> ModuleType:
@@ -172,7 +189,6 @@ def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
     server = {
         "base_url": message["base_url"],
         "root_dir": message["root"],
-        "default_url": "/lab",
         "identity_provider_class": GatewayIdentity,
         # The gateway has checked the Host, the Origin and the token against forgery.
         "allow_remote_access": True,
@@ -183,10 +199,6 @@ def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
         "sock": "",
         "certfile": "",
         "keyfile": "",
-        "terminals_enabled": True,
-        "jpserver_extensions": {"jupyterlab": True},
-        # There is an entry of ours in its place, which leads back to the site.
-        "quit_button": False,
     }
     # A token lets Jupyter name any Origin in its answers; here only those that the gateway lets in.
     origins = message.get("allow_origin") or []
@@ -214,5 +226,7 @@ def initials(name: str) -> str:
 # Read before a server is forked, so that no fork has to.
 activity = load("activity.py")
 classic = load("classic.py")
+resume = load("resume.py")
+templates = load("templates.py")
 whole_files = load("whole_files.py")
 whole_files.install()
