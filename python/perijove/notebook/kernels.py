@@ -27,6 +27,8 @@ NAME = "perijove-provisioner"
 PROVISIONERS = list(entry_points(group=KernelProvisionerFactory.GROUP_NAME))
 # How long a fork may take; then the kernel is executed.
 PATIENCE = 5.0
+# A kernel's word that its sockets are there.
+BOUND = b"."
 # Variables that mean something to an interpreter, or to the C library, when it starts.
 AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "OPENSSL_")
 CHANGED_BY_US = {"PYTHONSTARTUP"}
@@ -35,8 +37,9 @@ CHANGED_BY_US = {"PYTHONSTARTUP"}
 class Kernel:
     """A kernel to be, in its own process."""
 
-    def __init__(self, told: dict[str, Any], paths: list[str]) -> None:
+    def __init__(self, told: dict[str, Any], channel: socket.socket, paths: list[str]) -> None:
         self.told = told
+        self.channel = channel
         self.paths = paths
 
     def run(self) -> None:
@@ -52,7 +55,24 @@ class Kernel:
         sys.path[:] = self.paths
         from ipykernel import kernelapp
 
+        tell_when_bound(kernelapp.IPKernelApp, self.channel)
         kernelapp.launch_new_instance(parent_handle=os.getppid())
+
+
+def tell_when_bound(kind: Any, channel: socket.socket) -> None:
+    """The server connects to sockets that are there. To one that is not, ZeroMQ tries again after a
+    tenth of a second, to each at its own time; and when the server hears a kernel's state later
+    than its answers, it asks it once more after half a second."""
+    write = kind.write_connection_file
+
+    def write_connection_file(self: Any, **more: Any) -> None:
+        kind.write_connection_file = write
+        # Closed also when that fails.
+        with channel, contextlib.suppress(BrokenPipeError):
+            write(self, **more)
+            channel.sendall(BOUND)
+
+    kind.write_connection_file = write_connection_file
 
 
 def begin(facts: dict[str, Any]) -> Kernel | Forker:
@@ -70,10 +90,10 @@ def begin(facts: dict[str, Any]) -> Kernel | Forker:
     os.close(nothing)
     # An interrupt is for kernels, the end of the server is what ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return Kernel(serve(theirs), facts["paths"])
+    return Kernel(*serve(theirs), facts["paths"])
 
 
-def serve(control: socket.socket) -> dict[str, Any]:
+def serve(control: socket.socket) -> tuple[dict[str, Any], socket.socket]:
     """Forks for each descriptor that comes, and returns in the fork, with what is said on it."""
     while True:
         word, descriptors, _, _ = socket.recv_fds(control, 1, 1)
@@ -92,23 +112,24 @@ def serve(control: socket.socket) -> dict[str, Any]:
         os.waitpid(middle, 0)
 
 
-def begin_kernel(descriptor: int, middle: int) -> dict[str, Any]:
+def begin_kernel(descriptor: int, middle: int) -> tuple[dict[str, Any], socket.socket]:
     os.setsid()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     while os.getppid() == middle:
         os.sched_yield()
     channel = socket.socket(fileno=descriptor)
-    with channel, channel.makefile("rb") as said:
+    channel.set_inheritable(False)
+    with channel.makefile("rb") as said:
         told: dict[str, Any] = json.loads(said.readline())
-        own = os.pidfd_open(os.getpid())
-        socket.send_fds(channel, [str(os.getpid()).encode()], [own])
-        os.close(own)
+    own = os.pidfd_open(os.getpid())
+    socket.send_fds(channel, [str(os.getpid()).encode()], [own])
+    os.close(own)
     # As for a kernel that is executed: a pipe at its end.
     reading, writing = os.pipe()
     os.dup2(reading, 0)
     os.close(reading)
     os.close(writing)
-    return told
+    return told, channel
 
 
 class Forked:
@@ -189,7 +210,11 @@ class Forker:
                 await loop.sock_sendall(ours, json.dumps(told).encode() + b"\n")
                 return await receive(loop, ours)
 
-            return await asyncio.wait_for(talk(), PATIENCE)
+            forked = await asyncio.wait_for(talk(), PATIENCE)
+            # It is there now, whether it says more or not.
+            with contextlib.suppress(OSError, asyncio.TimeoutError):
+                await asyncio.wait_for(loop.sock_recv(ours, len(BOUND)), PATIENCE)
+            return forked
 
 
 async def receive(loop: asyncio.AbstractEventLoop, channel: socket.socket) -> Forked:

@@ -142,6 +142,10 @@ class GatewayServer(ServerApp):
         # A socket is added from within the loop.
         self.io_loop.add_callback(self._http_server.add_socket, self.listener)
 
+    def load_server_extensions(self) -> None:
+        later.put_off()
+        super().load_server_extensions()
+
     def initialize(self, *args: Any, **kwargs: Any) -> None:
         super().initialize(*args, **kwargs)
         self.attend(self)
@@ -226,6 +230,7 @@ def initials(name: str) -> str:
 # Read before a server is forked, so that no fork has to.
 activity = load("activity.py")
 classic = load("classic.py")
+later = load("later.py")
 resume = load("resume.py")
 templates = load("templates.py")
 whole_files = load("whole_files.py")

@@ -83,7 +83,9 @@ fn ensure_in(home: &Home, launch: &Launch, name: &Name) -> Result<(), SpawnError
     }
     let text = format!("{:#}\n", first_notebook(&launch.context.greeting));
     let made = home.below(OURS).and_then(|ours| {
-        let made = ours.write(&file, text.as_bytes()).and_then(|()| home.link(&ours, &file, &file));
+        let made = ours
+            .write_for_good(&file, text.as_bytes())
+            .and_then(|()| home.link(&ours, &file, &file));
         ours.remove(&file);
         made
     });

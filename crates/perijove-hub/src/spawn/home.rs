@@ -73,8 +73,23 @@ impl Home {
         Ok(below)
     }
 
-    /// Replaces a file as a whole, whatever stands in its place.
+    /// Replaces a file as a whole, whatever stands in its place. What is there after a crash of the
+    /// machine may be empty: for files that each launch writes.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.replace(name, bytes, |_| Ok(()))
+    }
+
+    /// The same, and it outlives that.
+    pub(super) fn write_for_good(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.replace(name, bytes, File::sync_all)
+    }
+
+    fn replace(
+        &self,
+        name: &str,
+        bytes: &[u8],
+        finish: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<()> {
         let fresh = format!("{name}.new");
         ignore_missing(unlinkat(&self.folder, &fresh, AtFlags::empty()))?;
         let flags =
@@ -82,7 +97,7 @@ impl Home {
         let file = openat(&self.folder, &fresh, flags, Mode::RUSR | Mode::WUSR)?;
         self.give(&file)?;
         let mut file = File::from(file);
-        let written = file.write_all(bytes).and_then(|()| file.sync_all());
+        let written = file.write_all(bytes).and_then(|()| finish(&file));
         if let Err(error) = written {
             unlinkat(&self.folder, &fresh, AtFlags::empty()).ok();
             return Err(error);

@@ -11,15 +11,15 @@ use crate::record::Record;
 
 const FILE: &str = "record.json";
 
-/// Writes the copy of a record; it is never seen half-written.
+/// Writes the copy of a record; it is never seen half-written. It need not outlive a crash of the
+/// machine, which ends the server too.
 pub(super) fn write(notebooks: &Path, record: &Record) -> io::Result<()> {
     let folder = notebooks.join(record.notebook.short_name());
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let fresh = folder.join("record.json.new");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
-    let written = file.write_all(&serde_json::to_vec(record)?).and_then(|()| file.sync_all());
-    if let Err(error) = written {
+    if let Err(error) = file.write_all(&serde_json::to_vec(record)?) {
         // Half a file must not take up what little room there is.
         fs::remove_file(&fresh).ok();
         return Err(error);

@@ -164,7 +164,9 @@ fn connect(path: &Path, notebooks: &Path) -> Result<Connection, Trouble> {
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;
     connection.pragma_update(None, "journal_mode", "wal")?;
-    connection.pragma_update(None, "synchronous", "full")?;
+    // What is committed outlives us, however we end. A crash of the machine may take the last
+    // records with it, and takes the servers, too: nobody waits for a disk at each start.
+    connection.pragma_update(None, "synchronous", "normal")?;
     let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if check != "ok" {
         let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CORRUPT);

@@ -35,6 +35,8 @@ fn is_ready(starts: &Value) -> bool {
 /// One whose zygote is ready: on a busy machine that may take longer than a start waits for it.
 async fn ready_world(mut notebook: Value, python: PathBuf) -> World {
     notebook["start-timeout"] = json!("120s");
+    // Made at once, not with the first notebook.
+    notebook["warm"] = json!(true);
     let world = World::start(notebook, python, package()).await;
     starts(&world, is_ready).await;
     world
