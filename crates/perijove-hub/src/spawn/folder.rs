@@ -176,11 +176,7 @@ mod tests {
         prepare_for(Notebook::first(User::new("ada").unwrap()), folder, launch)
     }
 
-    fn prepare_for(
-        notebook: Notebook,
-        folder: &Path,
-        launch: &Launch,
-    ) -> Result<(), SpawnError> {
+    fn prepare_for(notebook: Notebook, folder: &Path, launch: &Launch) -> Result<(), SpawnError> {
         let around = crate::Surroundings {
             is_alone: false,
             has_site: true,

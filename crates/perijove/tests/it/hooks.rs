@@ -117,16 +117,17 @@ async fn a_function_says_which_addresses_may_come() {
     assert!(asked(&site, "allow 127.0.0.1") >= 4);
 }
 
+/// One that remembers for longer than a test takes what a function says of addresses.
+async fn remembering(script: &str) -> Site {
+    let plan = plan().file("allow.py", script).set("site.allow.script = 'allow.py'");
+    plan.set("site.allow.keep-time = '10m'").start().await
+}
+
 #[tokio::test]
 async fn what_was_said_of_one_path_is_not_said_of_another() {
     let script =
         "def allow_access(environ, host):\n    return environ['PATH_INFO'] == '/version'\n";
-    let site = plan()
-        .file("allow.py", script)
-        .set("site.allow.script = 'allow.py'")
-        .set("site.allow.keep-time = '10m'")
-        .start()
-        .await;
+    let site = remembering(script).await;
     for _ in 0..2 {
         site.get("/version").await.shows("one");
         site.get("/").await.is(403);
@@ -138,12 +139,7 @@ async fn what_was_said_of_one_request_is_not_said_of_another() {
     let script = "def allow_access(environ, host):\n    return (environ['REQUEST_METHOD'] == \
                   'POST' or environ['QUERY_STRING'] == 'key=1' or environ.get('HTTP_COOKIE') == \
                   'key=1')\n";
-    let site = plan()
-        .file("allow.py", script)
-        .set("site.allow.script = 'allow.py'")
-        .set("site.allow.keep-time = '10m'")
-        .start()
-        .await;
+    let site = remembering(script).await;
     let ask = async |method: &str, path: &str, fields: &[&str], expected: u16| {
         let answer = site.connect().await.ask_with(method, path, fields, b"").await;
         assert_eq!(answer.status, expected, "{method} {path} {fields:?}");
