@@ -128,6 +128,7 @@ class Control:
         *,
         when_busy: str = "replace",
         from_elsewhere: bool = False,
+        visitor: Mapping[str, Any] | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Launch:
         """Start the notebook of `user`, or join the one that runs with the same context.
@@ -135,16 +136,20 @@ class Control:
         `context` is what it starts with: `startup`, `greeting`, and whatever else tells one launch
         from another. When another context runs, it is replaced, or with `when_busy="ask"` the user
         is asked first if a kernel computes; `from_elsewhere` says that the user followed a link on
-        another site's page, and is asked before anything is replaced. `settings` (`folder`,
-        `kill-timeout` in seconds) rank below perijove's own configuration.
+        another site's page, and is asked before anything is replaced. `visitor` (`origin`, by which
+        the site was reached, `fields` of the request such as `Cookie`, and its `address`) lets
+        perijove ask the site again where notebooks have a domain of their own. `settings` (`folder`,
+        `kill-timeout` in seconds, `domain`) rank below perijove's own configuration.
         """
         body = dict(context or {})
-        for reserved in ("beside", "from-elsewhere", "settings", "when-busy"):
+        for reserved in ("beside", "from-elsewhere", "settings", "visitor", "when-busy"):
             if reserved in body:
                 raise ValueError(f"a notebook's context cannot have the key `{reserved}`")
         body["when-busy"] = when_busy
         if from_elsewhere:
             body["from-elsewhere"] = True
+        if visitor:
+            body["visitor"] = dict(visitor)
         if settings:
             body["settings"] = dict(settings)
         answer = self._ask("POST", _address(user, name), _encode(body), self.timeout)

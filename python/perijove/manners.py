@@ -27,6 +27,10 @@ REMEMBERED = 4
 #: anybody's who has a name there.
 OTHERS = ("cross-site", "same-site")
 
+#: Fields by which a site knows its visitors: with them perijove asks it again, where a notebook is
+#: on a domain to which the browser does not send them.
+TELLING = ("Cookie", "Authorization", "User-Agent")
+
 #: What the original's framework put into a context by itself; it says nothing about a launch here.
 FILLED_IN = frozenset(
     {
@@ -98,12 +102,16 @@ def launch(
     given = {key: value for key, value in (context or {}).items() if key not in FILLED_IN}
     try:
         hub = alone.join(asked.origin) if alone.is_alone() else None
+        if hub and settings:
+            # On a developer's machine they are at a port of their own.
+            settings = {key: value for key, value in settings.items() if key != "domain"}
         launched = (hub.control if hub else Control()).launch(
             user,
             given,
             name,
             when_busy=when_busy,
             from_elsewhere=_is_from_elsewhere(asked),
+            visitor=None if hub else _visitor(asked),
             settings=settings,
         )
         if hub:
@@ -197,10 +205,22 @@ def _page_that_asks(user: str, name: str | None) -> str:
     if known is None or known.url is None or known.state in ("absent", "failed"):
         return ""
     place = f"/{canonical(user)}/" + (f"~{name}/" if name else "")
-    before, found, _ = known.url.partition(place)
+    # On the site, which leads on to wherever the notebook is.
+    before, found, _ = urlsplit(known.url).path.partition(place)
     if not found:
         raise Refusal(403, "a notebook is shut down from a page of this site only")
     return f"{before}{found}-/stop"
+
+
+def _visitor(asked: Asked) -> dict[str, Any]:
+    """Who has come for the notebook, and by which name of the site."""
+    told = {name: value for name in TELLING if (value := asked.headers.get(name))}
+    if not told.keys() - {"User-Agent"}:
+        return {}
+    visitor: dict[str, Any] = {"origin": asked.origin, "fields": told}
+    if address := asked.headers.get("X-Real-IP"):
+        visitor["address"] = address
+    return visitor
 
 
 def _is_followed(asked: Asked) -> bool:

@@ -117,12 +117,9 @@ def _notebook_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     `websocket_proxy`, `websocket_url` and `port_base` have nothing to do here and are ignored.
     """
-    if _text(settings, "alternative_domain"):
-        raise ConfigurationError(
-            "`pyramid_notebook.alternative_domain` is set, but notebooks on a domain of their own "
-            "are not supported yet; hint: remove the setting, and serve notebooks under the site"
-        )
     found: dict[str, Any] = {}
+    if domain := _text(settings, "alternative_domain"):
+        found["domain"] = domain
     if folder := _text(settings, "notebook_folder"):
         found["folder"] = os.path.abspath(folder)
     if timeout := _text(settings, "kill_timeout"):

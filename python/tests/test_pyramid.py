@@ -82,13 +82,30 @@ def test_the_ini_settings_are_handed_over(site: Any, control: FakeControl) -> No
         }
     )
     launch_notebook(ask(site), "ada")
-    assert control.last[2]["settings"] == {"folder": "/srv/notebooks", "kill-timeout": 3600}
+    told = {"folder": "/srv/notebooks", "kill-timeout": 3600}
+    assert control.last[2]["settings"] == told
+    site.registry.settings["pyramid_notebook.alternative_domain"] = "https://nb.example.com"
+    launch_notebook(ask(site), "ada")
+    assert control.last[2]["settings"] == told | {"domain": "https://nb.example.com"}
+
+
+def test_who_has_come_is_told_for_a_domain_where_their_cookies_do_not_go(
+    site: Any, control: FakeControl
+) -> None:
+    url = "https://nb.example.com/notebook/-/ticket?ticket=x"
+    control.answer = lambda *_: (200, {"url": url, "state": "ready", "created": True})
+    redirect = launch_notebook(ask(site, Cookie="session=s", X_Real_IP="192.0.2.7"), "ada")
+    assert redirect.location == url
+    assert control.last[2]["visitor"] == {
+        "origin": "http://localhost",
+        "fields": {"Cookie": "session=s"},
+        "address": "192.0.2.7",
+    }
 
 
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("alternative_domain", "https://nb.example.com", "not supported yet"),
         ("kill_timeout", "1h", "whole seconds"),
         ("kill_timeout", "-1", "whole seconds"),
     ],

@@ -110,6 +110,10 @@ def test_the_same_shell_is_the_same_launch(app: Any, control: FakeControl) -> No
         visitor = Visitor(app)
         visitor.sign_in("user2")
         visitor.get("/shell2")
+    (first, second) = (body for _, _, body in control.requests)
+    # Who has come is told beside it: a session of their own each.
+    assert first.pop("visitor") != second.pop("visitor")
+    assert first == second
     assert control.requests[0] == control.requests[1]
 
 

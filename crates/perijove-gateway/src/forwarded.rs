@@ -25,8 +25,20 @@ pub(crate) struct Peer {
     pub(crate) proven: Option<Arc<Proven>>,
 }
 
+/// Reads an address, or a network as `10.0.0.0/8`.
+pub fn network(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let length = length.unwrap_or(longest);
+    (length <= longest).then_some((address, length))
+}
+
 /// Whether an address lies in one of the networks. An IPv4 address in IPv6 form is the same.
-pub(crate) fn contains(networks: &[(IpAddr, u8)], address: IpAddr) -> bool {
+pub fn contains(networks: &[(IpAddr, u8)], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|(network, prefix)| match (network.to_canonical(), address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
@@ -357,5 +369,19 @@ mod tests {
         let ids: std::collections::HashSet<_> = (0..1000).map(|_| request_id()).collect();
         assert_eq!(ids.len(), 1000);
         assert!(ids.iter().all(|id| is_request_id(id)));
+    }
+
+    #[test]
+    fn networks_are_read() {
+        let check = |text: &str, expected: Option<(&str, u8)>| {
+            let expected = expected.map(|(address, length)| (address.parse().unwrap(), length));
+            assert_eq!(network(text), expected, "{text}");
+        };
+        check("10.0.0.0/8", Some(("10.0.0.0", 8)));
+        check("127.0.0.1", Some(("127.0.0.1", 32)));
+        check("::1", Some(("::1", 128)));
+        check("10.0.0.0/33", None);
+        check("ten", None);
+        check("10.0.0.0/", None);
     }
 }

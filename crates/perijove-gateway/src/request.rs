@@ -9,9 +9,9 @@ mod documents;
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    Body, Client, Head, Pass, Question, Request, Response, Route, Service, ServiceRequest, Target,
-    Tunnel, Verdict, body, clock, connection::Door, error::Fault, note::Note,
-    private::keep_private, proxy, routes::Found,
+    Ancestors, Body, Client, Head, Pass, Question, Request, Response, Route, Service,
+    ServiceRequest, Target, Tunnel, Verdict, body, clock, connection::Door, error::Fault,
+    note::Note, private::keep_private, proxy, routes::Found,
 };
 
 /// A body that a service reads is no longer than this.
@@ -78,9 +78,10 @@ fn changes_errors(route: &Route) -> bool {
 
 async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Made {
     let has_tried_files = route.guard.is_none();
+    let ancestors = route.ancestors.clone();
     let (route, pass) = match admit(&door, route, &mut request).await? {
         Admission::Granted(route, pass) => (route, pass),
-        Admission::Refused(answer) => return Ok(Answer::Response(clean(*answer))),
+        Admission::Refused(answer) => return Ok(Answer::Response(framed(*answer, ancestors))),
     };
     if !pass.proven.is_empty() {
         request.client.learn(&pass.proven);
@@ -111,7 +112,7 @@ async fn answer(door: Arc<Door>, route: Arc<Route>, mut request: Request) -> Mad
         Target::Redirect { status, location } => Response::redirect(*status, location),
         Target::Moved(moved) => moved.answer(&head),
     };
-    let mut answer = clean(answer);
+    let mut answer = framed(answer, ancestors);
     if let Some(relocation) = &route.rewrite.relocation {
         relocation.inward(&mut answer.fields, &client.host);
     }
@@ -219,6 +220,15 @@ fn drop_our_fields(request: &mut Request) -> Result<(), Fault> {
         request.head = rewritten(&request.head, request.head.target())?;
     }
     Ok(())
+}
+
+/// Without fields of our own, and with what is said about frames.
+fn framed(answer: Response, ancestors: Option<Arc<Ancestors>>) -> Response {
+    let mut answer = clean(answer);
+    if let Some(ancestors) = ancestors.filter(|_| !matches!(answer.body, Body::Tunnel(_))) {
+        ancestors.apply(&mut answer.fields);
+    }
+    answer
 }
 
 fn clean(mut answer: Response) -> Response {

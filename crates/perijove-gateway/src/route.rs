@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    Activity, Confinement, Files, Finish, Guard, Label, Moved, Relocation, Service, Spooling,
-    Upstreams,
+    Activity, Ancestors, Confinement, Files, Finish, Guard, Label, Moved, Relocation, Service,
+    Spooling, Upstreams,
 };
 
 /// What happens to the requests below one path of one host.
@@ -24,6 +24,8 @@ pub struct Route {
     pub finish: Option<Arc<Finish>>,
     /// Set when the target's answers must not act on the rest of the origin.
     pub confinement: Option<Arc<Confinement>>,
+    /// Which pages may show the answers in a frame, if not those that the target says.
+    pub ancestors: Option<Arc<Ancestors>>,
     /// Set when the target takes a path for what it is as sent: it decodes no slash, merges none
     /// and resolves no dots before it has found what is meant. Then a path with an encoded slash
     /// can be read in one way only.
@@ -44,6 +46,7 @@ impl Route {
             rewrite: Rewrite::default(),
             finish: None,
             confinement: None,
+            ancestors: None,
             reads_as_sent: false,
         }
     }

@@ -101,6 +101,15 @@ impl Tls {
         Ok(Self { settings, config, seen })
     }
 
+    /// Whether one of the certificates is for a host.
+    ///
+    /// # Errors
+    /// When the files cannot be read.
+    pub fn is_for(&self, host: &str) -> Result<bool, TlsError> {
+        let certificates = Certificates::read(&self.settings.certificates, &default_provider())?;
+        Ok(certificates.are_for(host))
+    }
+
     /// For listeners; it changes with every reload.
     pub fn config(&self) -> Arc<ArcSwap<ServerConfig>> {
         self.config.clone()

@@ -54,6 +54,7 @@ async fn serve(wanted: Wanted) -> Option<()> {
     routes.insert(None, "/", Route::new(to_site));
     let surroundings = Surroundings {
         is_alone: false,
+        hosts: Vec::new(),
         has_site: true,
         base: wanted.folder.clone(),
         state_folder: wanted.folder.join("state"),

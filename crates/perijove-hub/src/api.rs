@@ -11,13 +11,15 @@ use crate::{
     audit::{self, Deed},
     context::LaunchRequest,
     core::Core,
-    launch::{LaunchError, launch, launch_again, said},
+    domain::Domain,
+    launch::{LaunchError, launch, launch_again, said, warn_of_conflict},
     notebook::{Name, Notebook},
     phase::Phase,
     server::View,
     spawn::{SpawnError, startup_path},
     ticket::Tickets,
     user::User,
+    vouch::Vouch,
 };
 
 /// How long the end of a notebook is waited for before the answer says that it is stopping.
@@ -65,8 +67,11 @@ impl Api {
             return Err(wrong_method());
         }
         let all = self.core.all();
+        let plan = self.core.plan.load();
+        let domain = plan.domain.as_ref();
         let running = all.iter().filter(|(_, view)| view.phase != Phase::Absent);
-        let entries: Vec<Value> = running.map(|(notebook, view)| entry(notebook, view)).collect();
+        let entries: Vec<Value> =
+            running.map(|(notebook, view)| entry(domain, notebook, view)).collect();
         Ok(answer(200, &Value::from(entries)))
     }
 
@@ -97,15 +102,18 @@ impl Api {
         if view.hash.is_none() {
             return Err(unknown(notebook));
         }
-        Ok(answer(200, &entry(notebook, &view)))
+        Ok(answer(200, &self.entry(notebook, &view)))
     }
 
     async fn launch(&self, notebook: &Notebook, body: &[u8]) -> Result<Response, Problem> {
+        let mut vouch = None;
         let launched = if is_again(body) {
             let again = launch_again(&self.core, notebook).await;
             again.ok_or_else(|| unknown(notebook))?
         } else {
-            let request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
+            let mut request = LaunchRequest::parse(body).map_err(LaunchError::Context)?;
+            vouch = request.visitor.take().and_then(Vouch::told);
+            self.check_domain(request.settings.domain.as_deref())?;
             launch(&self.core, notebook, request).await
         };
         let why = launched.as_ref().map_or_else(|error| said(error), |_| String::new());
@@ -114,7 +122,7 @@ impl Api {
         let launched = launched?;
         let url = match &self.tickets {
             None => Some(launched.url),
-            Some(tickets) => tickets.issue(&notebook.user, &launched.url),
+            Some(tickets) => tickets.issue(&notebook.user, &launched.url, vouch).await,
         };
         let url = url.ok_or(LaunchError::NoRandomness)?;
         let is_ready = launched.phase == Phase::Ready;
@@ -130,14 +138,34 @@ impl Api {
         Ok(answer(if is_ready { 200 } else { 202 }, &body))
     }
 
+    fn entry(&self, notebook: &Notebook, view: &View) -> Value {
+        entry(self.core.plan.load().domain.as_ref(), notebook, view)
+    }
+
+    /// A site that believes its notebooks to be on a domain must not have them on its own.
+    fn check_domain(&self, wanted: Option<&str>) -> Result<(), Problem> {
+        let Some(wanted) = wanted else { return Ok(()) };
+        let plan = self.core.plan.load();
+        if plan.domain.is_some() {
+            if Domain::parse(wanted).ok() != plan.domain {
+                warn_of_conflict("domain", true);
+            }
+            return Ok(());
+        }
+        let error = format!(
+            "the site wants its notebooks at {wanted}, and perijove has no domain for them"
+        );
+        Err(problem(422, error, "set `domain` in the table [notebook] of perijove.toml"))
+    }
+
     async fn stop(&self, notebook: &Notebook) -> Result<Response, Problem> {
         let server = self.core.server(notebook).ok_or_else(|| not_running(notebook))?;
         audit::note(Deed::Stop, notebook, audit::CONTROL, "");
         match tokio::time::timeout(PATIENCE, server.stop()).await {
-            Ok(Some(true)) => Ok(answer(200, &entry(notebook, &server.view()))),
+            Ok(Some(true)) => Ok(answer(200, &self.entry(notebook, &server.view()))),
             Ok(Some(false)) => Err(not_running(notebook)),
             Ok(None) => Err(LaunchError::Closing.into()),
-            Err(_) => Ok(answer(202, &entry(notebook, &server.view()))),
+            Err(_) => Ok(answer(202, &self.entry(notebook, &server.view()))),
         }
     }
 }
@@ -154,15 +182,19 @@ fn is_again(body: &[u8]) -> bool {
     body.is_some_and(|body| body.get("again") == Some(&Value::Bool(true)))
 }
 
-fn entry(notebook: &Notebook, view: &View) -> Value {
+fn entry(domain: Option<&Domain>, notebook: &Notebook, view: &View) -> Value {
     let Notebook { user, name } = notebook;
     let record = view.of_guardian();
     let out_of_memory = record.as_ref().and_then(|record| record.out_of_memory);
+    let url = match domain {
+        Some(domain) => format!("{}{}", domain.origin_of(user), view.url),
+        None => view.url.clone(),
+    };
     json!({
         "user": user.name(),
         "name": (!name.is_first()).then(|| name.as_str()),
         "state": view.phase.as_str(),
-        "url": view.url,
+        "url": url,
         "started": view.started,
         "pid": view.process,
         "warm": view.is_warm,

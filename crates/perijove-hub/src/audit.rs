@@ -8,6 +8,8 @@ use std::fmt::Display;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     Launch,
+    /// Somebody was let pass to the domain of notebooks.
+    Ticket,
     Refusal,
     Stop,
     /// It ended, however that came.
@@ -18,6 +20,7 @@ impl Deed {
     fn as_str(self) -> &'static str {
         match self {
             Self::Launch => "launch",
+            Self::Ticket => "ticket",
             Self::Refusal => "refusal",
             Self::Stop => "stop",
             Self::End => "end",

@@ -18,6 +18,7 @@ mod question;
 mod under_way;
 
 pub(crate) use answer::Answer;
+pub(crate) use key::names_somebody;
 
 use answer::Meaning;
 use kept::{Kept, Yes as KeptYes};

@@ -2,20 +2,24 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::{Deserialize, de::IgnoredAny};
+use perijove_gateway::Ancestors;
+use serde::Deserialize;
 
 pub use self::{
     duration::Lapse,
     isolation::{Allowance, Isolation},
 };
+use crate::{domain::Domain, user::User};
 
 mod check;
 mod duration;
 pub(crate) mod isolation;
+mod place;
 
 use check::Mistakes;
 use isolation::Size;
@@ -82,10 +86,25 @@ pub struct Config {
     /// tenth of the time and half of the memory. Yes, where the operating system is Linux: from the
     /// first notebook on, or with `true` from the start on.
     pub warm: Option<bool>,
+    /// A domain that notebooks have to themselves, so that nothing which runs in one acts on the
+    /// site: `"https://nb.example.com"`, or `"https://{user}.nb.example.com"`, where each user has
+    /// an origin. Best one that has nothing in common with the site's.
+    pub domain: Option<String>,
+    /// Whose pages may show notebooks in a frame: `true` for the site's own, or a list of origins.
+    /// Nobody's but a notebook's own, unless told otherwise.
+    pub embed: Option<Embed>,
+    /// Addresses and networks whose clients alone may come to notebooks. Those of `site` hold too.
+    pub allow_from: Vec<String>,
+}
 
-    // Known names whose time has not come: they are refused by name instead of being ignored.
-    pub domain: Option<IgnoredAny>,
-    pub allow_from: Option<IgnoredAny>,
+/// Whose pages may show notebooks in a frame.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(untagged)]
+pub enum Embed {
+    /// Those of the site, or nobody's.
+    Site(bool),
+    /// Those of these origins.
+    Origins(Vec<String>),
 }
 
 /// What one notebook may use, with all that it starts. What a control group cannot keep here, limits
@@ -129,6 +148,8 @@ pub struct Surroundings {
     pub is_alone: bool,
     /// Whether there is a site that can be asked.
     pub has_site: bool,
+    /// The hosts by which the site is known, as far as that is written; some as `*.example.com`.
+    pub hosts: Vec<String>,
     /// The executable whose command `guardian` holds notebooks: our own.
     pub guardian: PathBuf,
 }
@@ -177,6 +198,14 @@ pub struct Plan {
     pub environment: BTreeMap<String, String>,
     pub isolation: Isolation,
     pub insecure: bool,
+    /// `None`: notebooks share the site's origin.
+    pub domain: Option<Domain>,
+    /// Where the site is, as far as that is known: `https://www.example.com`.
+    pub site_origin: Option<String>,
+    /// Whose pages may show notebooks in a frame; empty where nothing is said about it.
+    pub embed: Vec<String>,
+    /// Networks whose clients alone may come, if there are any.
+    pub allow_from: Vec<(IpAddr, u8)>,
     pub warm: bool,
     /// Whether that is made ready at the start, also where there was never a notebook.
     pub is_warm_at_once: bool,
@@ -240,6 +269,26 @@ impl Plan {
         self.package.join("notebook").join("startup_loader.py")
     }
 
+    /// The host that the routes of all notebooks are for; `None` is every host.
+    pub(crate) fn hosts(&self) -> Option<String> {
+        self.domain.as_ref().map(Domain::hosts)
+    }
+
+    /// The host that the routes of a user's notebooks are for; `None` is every host.
+    pub(crate) fn host_of(&self, user: &User) -> Option<String> {
+        self.domain.as_ref().map(|domain| domain.host_of(user))
+    }
+
+    /// Whether somebody else's pages show notebooks in a frame.
+    pub(crate) fn is_framed(&self) -> bool {
+        self.embed.iter().any(|source| source != place::OWN)
+    }
+
+    pub(crate) fn ancestors(&self) -> Option<Ancestors> {
+        let sources = self.embed.iter().map(String::as_str);
+        (!self.embed.is_empty()).then(|| Ancestors::by(sources))
+    }
+
     /// Settings that cannot change while the program runs.
     pub(crate) fn differs_at_the_root(&self, other: &Self) -> Option<&'static str> {
         if self.site_paths != other.site_paths {
@@ -247,6 +296,12 @@ impl Plan {
         }
         if self.vouched_by != other.vouched_by || self.is_alone != other.is_alone {
             return Some("notebook.authority");
+        }
+        if self.domain != other.domain || self.site_origin != other.site_origin {
+            return Some("notebook.domain");
+        }
+        if self.embed != other.embed {
+            return Some("notebook.embed");
         }
         let same = |a: &Path, b: &Path| a == b;
         if self.path != other.path {

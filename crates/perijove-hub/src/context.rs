@@ -7,11 +7,11 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{Lapse, notebook::Name, user::hex};
+use crate::{Lapse, notebook::Name, user::hex, vouch::Visitor};
 
 /// Keys of a launch that say how and where to, not with what.
-const NOT_CONTENT: [&str; 6] =
-    ["beside", "context_hash", "from-elsewhere", "path", "settings", "when-busy"];
+const NOT_CONTENT: [&str; 7] =
+    ["beside", "context_hash", "from-elsewhere", "path", "settings", "visitor", "when-busy"];
 
 /// What a caller wants a notebook to have.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) struct Context {
 }
 
 /// A launch as it was asked for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct LaunchRequest {
     pub(crate) context: Context,
     /// Equal for equal contexts, in every process and after every restart.
@@ -44,6 +44,8 @@ pub(crate) struct LaunchRequest {
     pub(crate) path: Option<String>,
     pub(crate) settings: Settings,
     pub(crate) manner: Manner,
+    /// Who has come to the site for it, where the site tells.
+    pub(crate) visitor: Option<Visitor>,
 }
 
 /// What is done when the launch would disturb something, or has no room.
@@ -62,6 +64,8 @@ pub(crate) struct Manner {
 pub(crate) struct Settings {
     pub(crate) folder: Option<PathBuf>,
     pub(crate) kill_timeout: Option<Duration>,
+    /// Where the site believes that notebooks are.
+    pub(crate) domain: Option<String>,
 }
 
 /// Why a request is no launch.
@@ -84,13 +88,14 @@ impl LaunchRequest {
         let path = content.get("path").map(check_path).transpose()?;
         let settings = check_settings(content.get("settings"))?;
         let manner = check_manner(&content)?;
+        let visitor = content.remove("visitor").map(check_visitor).transpose()?;
         content.retain(|key, _| !NOT_CONTENT.contains(&key.as_str()));
         check_kinds(&content)?;
         content.retain(|key, value| !is_left_out(key, value));
         let hash = hash.unwrap_or_else(|| hash_of(&Value::Object(content.clone())));
         let context =
             serde_json::from_value(Value::Object(content)).map_err(|_| ContextError::NoObject)?;
-        Ok(Self { context, hash, path, settings, manner })
+        Ok(Self { context, hash, path, settings, manner, visitor })
     }
 
     /// A launch with nothing in it.
@@ -101,6 +106,7 @@ impl LaunchRequest {
             path: None,
             settings: Settings::default(),
             manner: Manner::default(),
+            visitor: None,
         }
     }
 }
@@ -177,6 +183,11 @@ fn explicit_hash(value: Option<&Value>) -> Result<Option<String>, ContextError> 
     }
 }
 
+fn check_visitor(value: Value) -> Result<Visitor, ContextError> {
+    let what = "an object of `origin`, `address` and `fields`";
+    serde_json::from_value(value).map_err(|_| ContextError::Wrong { key: "visitor", what })
+}
+
 fn check_manner(content: &Map<String, Value>) -> Result<Manner, ContextError> {
     let asks = match content.get("when-busy").map(Value::as_str) {
         None | Some(Some("replace")) => false,
@@ -229,7 +240,14 @@ fn check_settings(value: Option<&Value>) -> Result<Settings, ContextError> {
             Some(time.map_err(|_| wrong)?.0)
         }
     };
-    Ok(Settings { folder, kill_timeout })
+    let domain = match value.get("domain").filter(|v| !v.is_null()) {
+        None => None,
+        Some(domain) => {
+            let wrong = ContextError::Wrong { key: "settings.domain", what: "text" };
+            Some(domain.as_str().ok_or(wrong)?.to_owned())
+        }
+    };
+    Ok(Settings { folder, kill_timeout, domain })
 }
 
 /// SHA-256 over the one form that a JSON value has when its keys are sorted.

@@ -9,8 +9,8 @@ use std::{
 
 use arc_swap::ArcSwap;
 use perijove_gateway::{
-    Confinement, CookieNames, Guard, Limits, Protocol, Rewrite, Route, Routes, Secret, Service,
-    Target, Upstream, UpstreamAddress, UpstreamSettings, Upstreams,
+    Ancestors, Confinement, CookieNames, Guard, Limits, Protocol, Rewrite, Route, Routes, Secret,
+    Service, Target, Upstream, UpstreamAddress, UpstreamSettings, Upstreams,
 };
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -60,6 +60,8 @@ pub(crate) struct Front {
     pub(crate) pages: Arc<dyn Service>,
     /// What the site sets as cookies, which no notebook may touch.
     pub(crate) site_cookies: Arc<CookieNames>,
+    /// Which pages may show it in a frame, where that is said.
+    pub(crate) ancestors: Option<Arc<Ancestors>>,
 }
 
 impl Core {
@@ -214,17 +216,18 @@ impl Core {
         let confinement =
             Confinement::new(place.address.clone()).beside(front.site_cookies.clone());
         route.confinement = Some(Arc::new(confinement));
+        route.ancestors.clone_from(&front.ancestors);
         // Jupyter compares its base URL with what was sent, byte for byte.
         route.reads_as_sent = true;
-        self.routes.insert(None, &place.address, route);
-        self.routes.insert(None, &own_pages(place), front.route());
+        let host = self.plan.load().host_of(&notebook.user);
+        self.routes.insert(host.as_deref(), &place.address, route);
+        self.routes.insert(host.as_deref(), &own_pages(place), front.route());
         tracing::debug!(%notebook, address = place.address, "route inserted");
     }
 
     /// Lets no more requests through: they come to the hub's own pages from now on.
     pub(crate) fn close_door(&self, notebook: &Notebook, place: &Place) {
-        self.routes.remove(None, &place.address);
-        self.routes.remove(None, &own_pages(place));
+        self.remove_routes(notebook, place);
         self.insert_own_pages(notebook, place);
     }
 
@@ -232,8 +235,15 @@ impl Core {
     /// user's first notebook, whose address is shorter, is not asked for it.
     fn insert_own_pages(&self, notebook: &Notebook, place: &Place) {
         if let Some(front) = self.front().filter(|_| !notebook.name.is_first()) {
-            self.routes.insert(None, &place.address, front.route());
+            let host = self.plan.load().host_of(&notebook.user);
+            self.routes.insert(host.as_deref(), &place.address, front.route());
         }
+    }
+
+    fn remove_routes(&self, notebook: &Notebook, place: &Place) {
+        let host = self.plan.load().host_of(&notebook.user);
+        self.routes.remove(host.as_deref(), &place.address);
+        self.routes.remove(host.as_deref(), &own_pages(place));
     }
 
     /// Lets no more requests through to any notebook.
@@ -241,9 +251,7 @@ impl Core {
         let plan = self.plan.load();
         let notebooks: Vec<Notebook> = self.servers().keys().cloned().collect();
         for notebook in notebooks {
-            let place = Place::new(&plan, &notebook);
-            self.routes.remove(None, &place.address);
-            self.routes.remove(None, &own_pages(&place));
+            self.remove_routes(&notebook, &Place::new(&plan, &notebook));
         }
     }
 
@@ -264,6 +272,7 @@ impl Front {
     pub(crate) fn route(&self) -> Route {
         let mut route = Route::new(Target::Service(self.pages.clone()));
         route.guard = Some(self.guard.clone());
+        route.ancestors.clone_from(&self.ancestors);
         // As much as a notebook takes, so that the limit does not tell whether one is there.
         route.limits.body = BODY;
         route

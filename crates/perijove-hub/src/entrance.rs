@@ -1,13 +1,16 @@
 //! The hub's own addresses below `-/` of the path of notebooks, which belong to no user: signing in
-//! and out, tickets.
+//! and out, tickets; and what else there is on the domain of notebooks.
 
 use std::{pin::Pin, sync::Arc};
 
 use perijove_gateway::{Response, Service, ServiceRequest};
 
 use crate::{
+    audit::{self, Deed},
     authority::Asked,
+    config::Plan,
     core::Core,
+    guard::Side,
     login::{Attempt, Login},
     pages,
     register::Password,
@@ -25,6 +28,7 @@ pub(crate) struct Entrance {
     core: Arc<Core>,
     login: Option<Arc<Login>>,
     tickets: Option<Tickets>,
+    side: Side,
 }
 
 impl Entrance {
@@ -32,28 +36,49 @@ impl Entrance {
         core: Arc<Core>,
         login: Option<Arc<Login>>,
         tickets: Option<Tickets>,
+        side: Side,
     ) -> Self {
-        Self { core, login, tickets }
+        Self { core, login, tickets, side }
     }
 
     async fn answer(&self, request: ServiceRequest) -> Response {
         let plan = self.core.plan.load_full();
         let head = &request.head;
         let path = String::from_utf8_lossy(head.path()).into_owned();
-        if plan.is_alone && path == "/" {
-            return Response::redirect(302, &plan.path);
+        if path == "/"
+            && let Some(to) = self.root_leads_to(&request, &plan)
+        {
+            return Response::redirect(302, &to);
         }
         let below = path.strip_prefix(plan.path.as_str()).unwrap_or_default();
-        if let ("-/ticket", "GET", Some(tickets)) = (below, head.method(), &self.tickets) {
-            return take(tickets, &request, &plan.path).await;
+        if let Some(tickets) = &self.tickets {
+            match (below, head.method()) {
+                ("-/ticket", "GET") => return take(tickets, &request, &plan.path).await,
+                ("-/logout", "POST") => return leave(tickets, &request).await,
+                _ => {}
+            }
         }
         match (below, head.method(), &self.login) {
             ("-/login", "GET" | "HEAD", Some(login)) => form_of(login, &request, &plan.path),
-            ("-/login", "POST", Some(login)) => sign_in(login, &request, &plan.path).await,
+            ("-/login", "POST", Some(login)) => sign_in(login, &request, &plan).await,
             ("-/logout", "GET" | "HEAD", Some(_)) => Response::redirect(303, &address(&plan.path)),
-            ("-/logout", "POST", Some(login)) => sign_out(login, &request, &plan.path).await,
+            ("-/logout", "POST", Some(login)) => sign_out(login, &request, &plan).await,
             _ => pages::not_here(head),
         }
+    }
+}
+
+impl Entrance {
+    /// Where the root leads: on the domain of notebooks to the site, as far as it is known where that
+    /// is; to notebooks where there is nothing else.
+    fn root_leads_to(&self, request: &ServiceRequest, plan: &Plan) -> Option<String> {
+        if self.side == Side::Domain {
+            let tickets = self.tickets.as_ref()?;
+            let site = tickets.origin_of_site(&asked(request)).map(|site| format!("{site}/"));
+            return Some(site.unwrap_or_else(|| plan.path.clone()));
+        }
+        (plan.is_alone && (self.login.is_some() || self.tickets.is_some()))
+            .then(|| plan.path.clone())
     }
 }
 
@@ -71,8 +96,8 @@ fn asked(request: &ServiceRequest) -> Asked<'_> {
     Asked { head: &request.head, client: &request.client, owner: "", is_open: false }
 }
 
-fn towards<'a>(request: &'a ServiceRequest, path: &'a str) -> Towards<'a> {
-    Towards { client: &request.client, path, is_framed: false }
+fn towards<'a>(request: &'a ServiceRequest, plan: &'a Plan) -> Towards<'a> {
+    Towards { client: &request.client, path: &plan.path, is_framed: plan.is_framed() }
 }
 
 /// The form; whoever is signed in is told so, and can sign out.
@@ -85,11 +110,12 @@ fn form_of(login: &Login, request: &ServiceRequest, path: &str) -> Response {
     }
 }
 
-async fn sign_in(login: &Login, request: &ServiceRequest, path: &str) -> Response {
+async fn sign_in(login: &Login, request: &ServiceRequest, plan: &Plan) -> Response {
+    let path = plan.path.as_str();
     let form = Form::read(&request.body);
     let (name, next) = (form.get("name"), own_path(path, form.get("next")));
     let password = Password::new(form.get("password"));
-    match login.attempt(towards(request, path), name, password).await {
+    match login.attempt(towards(request, plan), name, password).await {
         Attempt::In(cookie) => {
             let mut answer = Response::redirect(303, next);
             answer.fields.push("Set-Cookie", cookie);
@@ -118,23 +144,38 @@ async fn sign_in(login: &Login, request: &ServiceRequest, path: &str) -> Respons
 
 /// Takes a ticket, and leads on to where it is for: an address without it.
 async fn take(tickets: &Tickets, request: &ServiceRequest, path: &str) -> Response {
-    let query = Form::read(request.head.query().unwrap_or_default());
-    let taken = tickets.redeem(query.get("ticket")).await;
-    let begun = taken.and_then(|taken| {
-        let cookie = tickets.begin(taken.user, towards(request, path))?;
-        let mut answer = Response::redirect(303, own_path(path, &taken.to));
-        answer.fields.push("Set-Cookie", cookie);
-        Some(answer)
+    let (head, client) = (&request.head, &request.client);
+    let query = Form::read(head.query().unwrap_or_default());
+    let mut begun = None;
+    if let Some(taken) = tickets.redeem(query.get("ticket"), &client.host).await {
+        let to = own_path(path, &taken.to).to_owned();
+        let cookie = tickets.begin(taken, &asked(request)).await;
+        begun = cookie.map(|cookie| {
+            let mut answer = Response::redirect(303, &to);
+            answer.fields.push("Set-Cookie", cookie);
+            answer
+        });
+    }
+    let mut answer = begun.unwrap_or_else(|| {
+        audit::note(Deed::Refusal, "-/ticket", pages::from(client), "no ticket that is good");
+        pages::open_from_site(head, None)
     });
-    let mut answer = begun.unwrap_or_else(|| pages::open_from_site(&request.head));
     answer.fields.set("Cache-Control", "no-store");
     answer.fields.set("Referrer-Policy", "no-referrer");
     answer
 }
 
-async fn sign_out(login: &Arc<Login>, request: &ServiceRequest, path: &str) -> Response {
-    let cookie = login.end(asked(request), towards(request, path)).await;
-    let mut answer = Response::redirect(303, &address(path));
+/// Ends a visit.
+async fn leave(tickets: &Tickets, request: &ServiceRequest) -> Response {
+    let cookie = tickets.end(&asked(request)).await;
+    let mut answer = pages::signed_out(&request.head);
+    answer.fields.push("Set-Cookie", cookie);
+    answer
+}
+
+async fn sign_out(login: &Arc<Login>, request: &ServiceRequest, plan: &Plan) -> Response {
+    let cookie = login.end(asked(request), towards(request, plan)).await;
+    let mut answer = Response::redirect(303, &address(&plan.path));
     answer.fields.push("Set-Cookie", cookie);
     // What pages have kept in the browser is the user's own.
     answer.fields.push("Cache-Control", "no-store");

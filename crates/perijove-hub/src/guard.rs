@@ -5,7 +5,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use perijove_gateway::{Client, Guard, Head, Pass, Question, Response, Scheme, Verdict};
+use perijove_gateway::{Client, Guard, Head, Pass, Question, Response, Scheme, Verdict, contains};
 
 use crate::{
     audit::{self, Deed},
@@ -19,6 +19,7 @@ use crate::{
 
 mod address;
 mod fetch;
+mod stripped;
 
 use address::{Address, read_address};
 use fetch::{Fetch, judge};
@@ -28,17 +29,28 @@ use fetch::{Fetch, judge};
 pub(crate) struct Door {
     core: Arc<Core>,
     authenticator: Arc<dyn Authenticator>,
+    side: Side,
+}
+
+/// At which addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Those of the site, or all that there are.
+    Site,
+    /// Those of the domain that notebooks have to themselves.
+    Domain,
 }
 
 /// Guards the hub's own addresses that belong to no user: only where a request comes from counts.
 #[derive(Debug)]
 pub(crate) struct Threshold {
     core: Arc<Core>,
+    side: Side,
 }
 
 impl Threshold {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+    pub(crate) fn new(core: Arc<Core>, side: Side) -> Self {
+        Self { core, side }
     }
 }
 
@@ -47,45 +59,73 @@ impl Guard for Threshold {
         &'a self,
         question: Question<'a>,
     ) -> Pin<Box<dyn Future<Output = Verdict> + Send + 'a>> {
-        let manners = check_manners(&self.core.plan.load(), question);
+        let Question { head, client, .. } = question;
+        let plan = self.core.plan.load();
+        let manners = check_place(&plan, question)
+            .and_then(|()| check_manners(&plan, question, self.side))
+            .map_err(|refusal| refusal.noted(head, client));
         let verdict = manners.map_or_else(refuse, |()| Verdict::Pass(Pass::default()));
         Box::pin(std::future::ready(verdict))
     }
 }
 
 impl Door {
-    pub(crate) fn new(core: Arc<Core>, authenticator: Arc<dyn Authenticator>) -> Self {
-        Self { core, authenticator }
+    pub(crate) fn new(core: Arc<Core>, authenticator: Arc<dyn Authenticator>, side: Side) -> Self {
+        Self { core, authenticator, side }
     }
 
     async fn verdict(&self, question: Question<'_>) -> Verdict {
         let Question { head, client, is_open } = question;
         let plan = self.core.plan.load_full();
         let address = read_address(&plan, head);
+        if let Err(refusal) = check_place(&plan, question) {
+            return refuse(refusal.noted(head, client));
+        }
         if !is_open {
             if let Some(target) = &address.respelled {
                 return respell(head, target);
             }
-            if let Err(refusal) = check_manners(&plan, question) {
-                note(head, client, "where it comes from");
-                return refuse(refusal);
+            if let Err(refusal) = check_manners(&plan, question, self.side) {
+                return refuse(refusal.noted(head, client));
+            }
+            if let Some(missing) = stripped::missing(head) {
+                return refuse(stripped::tell(head, client, &missing));
             }
         }
         let owner = address.owner_in(&plan);
         let asked = Asked { head, client, owner: &owner, is_open };
         match self.authenticator.ask(asked).await {
-            Word::Yes(yes) if address.admits(&yes.user) => Verdict::Pass(Pass {
-                subject: Some(yes.user.name().into()),
-                fields: yes.cookies,
-                proven: Vec::new(),
-                ask_again: Some(yes.ask_again),
-            }),
+            Word::Yes(yes)
+                if address.admits(&yes.user) && self.is_host_of(&plan, &yes.user, client) =>
+            {
+                Verdict::Pass(Pass {
+                    subject: Some(yes.user.name().into()),
+                    fields: yes.cookies,
+                    proven: Vec::new(),
+                    ask_again: Some(yes.ask_again),
+                })
+            }
             Word::Yes(_) | Word::Nobody => {
                 note(head, client, "somebody else's");
                 refuse(pages::not_yours(head))
             }
-            Word::No(answer) => refuse(answer),
+            Word::No(answer) => {
+                if matches!(answer.status, 401 | 403) {
+                    note(head, client, "not let in");
+                }
+                refuse(answer)
+            }
             Word::Silence => refuse(pages::no_word(head)),
+        }
+    }
+}
+
+impl Door {
+    /// Whether the host is that of a user, where each has one.
+    fn is_host_of(&self, plan: &Plan, user: &User, client: &Client) -> bool {
+        match &plan.domain {
+            Some(domain) if self.side == Side::Domain => domain.is_host_of(user, &client.host),
+            _ => true,
         }
     }
 }
@@ -145,19 +185,56 @@ fn is_listed(plan: &Plan, host: &str) -> bool {
     origins.iter().flatten().any(|origin| plan.allow_origin.contains(&origin.to_string()))
 }
 
-fn check_manners(plan: &Plan, question: Question<'_>) -> Result<(), Response> {
-    let Question { head, client, .. } = question;
-    if client.is_exposed() && !plan.insecure {
-        return Err(pages::in_the_clear(head));
+/// An answer instead, and why.
+struct Refusal {
+    why: &'static str,
+    answer: Box<Response>,
+}
+
+impl Refusal {
+    fn noted(self, head: &Head, client: &Client) -> Response {
+        note(head, client, self.why);
+        *self.answer
     }
+}
+
+/// Whether the client's network may come, and the bytes are safe on their way.
+fn check_place(plan: &Plan, question: Question<'_>) -> Result<(), Refusal> {
+    let Question { head, client, .. } = question;
+    let is_within = |networks: &[_]| client.address.is_some_and(|at| contains(networks, at.ip()));
+    if !plan.allow_from.is_empty() && !is_within(&plan.allow_from) {
+        return Err(Refusal {
+            why: "from a network that may not",
+            answer: pages::not_from_here(head).into(),
+        });
+    }
+    if client.is_exposed() && !plan.insecure {
+        return Err(Refusal { why: "plain HTTP", answer: pages::in_the_clear(head).into() });
+    }
+    Ok(())
+}
+
+fn check_manners(plan: &Plan, question: Question<'_>, side: Side) -> Result<(), Refusal> {
+    let Question { head, client, .. } = question;
     // Anybody can bind a name of theirs to this machine; by HTTPS it would not get far.
     let is_known = client.scheme == Scheme::Https
         || client.address.is_none()
         || is_this_machine(&client.host)
         || is_listed(plan, &client.host);
     if !is_known && !plan.insecure {
-        return Err(pages::not_by_that_name(head, client.port));
+        let answer = pages::not_by_that_name(head, client.port).into();
+        return Err(Refusal { why: "by a name of somebody's", answer });
     }
-    let fetch = Fetch::read(head, client);
-    judge(&fetch, &plan.allow_origin).map_err(|reason| pages::foreign(head, reason))
+    let own = match &plan.domain {
+        // What is written counts, not what a request says.
+        Some(domain) if side == Side::Domain => {
+            Origin::parse(domain.origin_at(&client.host).as_bytes())
+        }
+        _ => Origin::new(client.scheme.as_str(), &client.host),
+    };
+    let fetch = Fetch::read(head, own, plan.is_framed());
+    judge(&fetch, &plan.allow_origin).map_err(|reason| Refusal {
+        why: "where it comes from",
+        answer: pages::foreign(head, reason).into(),
+    })
 }

@@ -25,7 +25,7 @@ use crate::{
     authority::Authenticator,
     config::Plan,
     core::{Core, Front},
-    guard::Door,
+    guard::{Door, Side},
     pages::Pages,
     site_cookies,
     spawn::{Local, Spawner},
@@ -129,16 +129,19 @@ impl Hub {
         let opened = opened.await.map_err(|error| OpenError::State(error.to_string()))?;
         let (doors, site_cookies, store, records) = opened?;
         let core = Core::new(plan, routes.clone(), Saver::new(Arc::new(store)), spawner);
-        let authenticator = doors.authenticator.clone();
+        let authenticator = doors.watched();
         let tickets = doors.tickets.clone();
+        let plan = core.plan.load_full();
+        let side = if plan.domain.is_some() { Side::Domain } else { Side::Site };
         let front = Front {
-            guard: Arc::new(Door::new(core.clone(), authenticator.clone())),
+            guard: Arc::new(Door::new(core.clone(), doors.authenticator.clone(), side)),
             pages: Arc::new(Pages::new(core.clone())),
             site_cookies: site_cookies.clone(),
+            ancestors: plan.ancestors().map(Arc::new),
         };
-        insert_routes(&core.plan.load(), &routes, &front, site.as_ref());
+        insert_routes(&plan, &routes, &front, site.as_ref());
+        doors.insert_routes(&core, &routes, &front);
         core.set_front(front);
-        doors.insert_routes(&core, &routes);
         for record in records {
             core.adopt(record);
         }
@@ -199,8 +202,8 @@ impl Hub {
     /// After it was closed, and for good: its own pages are gone too.
     pub fn clear_routes(&self) {
         let (plan, routes) = (self.core.plan.load(), self.core.routes());
-        for path in root_paths(&plan) {
-            routes.remove(None, &path);
+        for (host, path) in root_paths(&plan) {
+            routes.remove(host.as_deref(), &path);
         }
     }
 

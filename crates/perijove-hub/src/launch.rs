@@ -67,7 +67,7 @@ pub(crate) async fn launch(
     if !plan.python.is_file() {
         return Err(LaunchError::NoPython { path: plan.python.display().to_string() });
     }
-    let LaunchRequest { context, hash, path, settings, manner } = request;
+    let LaunchRequest { context, hash, path, settings, manner, .. } = request;
     let kill_timeout = settings.kill_timeout.as_ref();
     warn_of_conflict("folder", plan.folder.conflicts(settings.folder.as_ref()));
     warn_of_conflict("kill-timeout", plan.kill_timeout.conflicts(kill_timeout));
@@ -155,7 +155,7 @@ pub(crate) fn said(error: &dyn Error) -> String {
 }
 
 /// A setting that the site hands over and the file overrules: said once.
-fn warn_of_conflict(key: &'static str, is_conflict: bool) {
+pub(crate) fn warn_of_conflict(key: &'static str, is_conflict: bool) {
     use std::sync::Mutex;
     static SAID: Mutex<Vec<&str>> = Mutex::new(Vec::new());
     if !is_conflict {

@@ -9,6 +9,8 @@ mod clock;
 mod config;
 mod context;
 mod core;
+mod crossing;
+mod domain;
 mod entrance;
 mod guard;
 mod hub;
@@ -34,11 +36,14 @@ mod spent;
 mod store;
 mod ticket;
 mod user;
+mod visits;
+mod vouch;
 
 pub use config::{
-    Allowance, Config, Isolation, Lapse, Mistake, Plan, Sandboxing, Setting, Surroundings,
+    Allowance, Config, Embed, Isolation, Lapse, Mistake, Plan, Sandboxing, Setting, Surroundings,
     VouchedBy,
 };
+pub use domain::Domain;
 pub use hub::{Hub, OpenError, ReconfigureError, StateLock};
 pub use isolation::{Keeper, weaknesses};
 pub use notebook::{Name, Notebook, WrongName};

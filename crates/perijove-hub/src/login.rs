@@ -3,7 +3,6 @@
 use std::{
     io,
     net::IpAddr,
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +12,9 @@ use tokio::sync::Semaphore;
 
 use crate::{
     authority::{Asked, Authenticator, Word, Yes},
-    clock, pages,
+    clock,
+    config::Plan,
+    pages,
     register::{self, Hash, Password, Register},
     seal::{Purpose, Seal, random_name},
     session::{Kind, Session, Towards, no_cookie},
@@ -53,6 +54,7 @@ pub(crate) struct Login {
     waiting: Semaphore,
     /// Below it notebooks live.
     path: String,
+    is_framed: bool,
 }
 
 /// What became of an attempt to sign in.
@@ -70,7 +72,8 @@ pub(crate) enum Attempt {
 
 impl Login {
     /// Reads who may sign in. It blocks.
-    pub(crate) fn open(state_folder: &Path, path: &str, spent: Arc<Spent>) -> io::Result<Self> {
+    pub(crate) fn open(plan: &Plan, spent: Arc<Spent>) -> io::Result<Self> {
+        let state_folder = &plan.state_folder;
         let register = Register::open(state_folder).map_err(io::Error::other)?;
         if register.users().is_empty() {
             tracing::warn!("nobody can sign in yet; hint: `perijove user add NAME` adds a user");
@@ -84,7 +87,8 @@ impl Login {
             pace: Pace::default(),
             hashing: Semaphore::new(AT_ONCE),
             waiting: Semaphore::new(WAITING),
-            path: path.to_owned(),
+            path: plan.path.clone(),
+            is_framed: plan.is_framed(),
         })
     }
 
@@ -155,7 +159,7 @@ impl Login {
         let Some(session) = self.session(asked) else { return Word::No(self.not_signed_in(asked)) };
         let now = clock::now();
         let mut cookies = FieldBlock::new();
-        let towards = Towards { client: asked.client, path: &self.path, is_framed: false };
+        let towards = Towards { client: asked.client, path: &self.path, is_framed: self.is_framed };
         if asked.head.upgrade().is_none()
             && let Some(renewed) = KIND.renewed(&session, now)
             && let Some(cookie) = KIND.cookie(&self.seal, &renewed, towards, now)

@@ -23,9 +23,11 @@ mod own;
 mod render;
 
 pub(crate) use ask::address as address_of_ask;
+pub(crate) use own::from;
 pub(crate) use render::{
-    foreign, in_the_clear, login, no_word, not_by_that_name, not_here, not_yours, open_from_site,
-    sign_in_first, signed_in,
+    elsewhere, foreign, in_the_clear, login, no_word, not_by_that_name, not_from_here, not_here,
+    not_yours, open_from_site, sign_in_first, signed_in, signed_out, stripped, too_much_told,
+    wants_page,
 };
 
 use render::{absent, error, failed, progress, too_many};

@@ -1,28 +1,34 @@
-//! The site lets somebody pass by a ticket: it launches the notebook over the control socket and
-//! sends the browser to the address that it is told, which carries the ticket.
+//! Tickets let somebody pass from where they are known to where they are not: from a site that launches
+//! notebooks over the control socket, or from the site's own addresses to the domain of notebooks.
 //!
 //! A ticket is for one user and one page, good for a minute and once. The browser gets a cookie for
-//! it and is led on, so that the ticket stands in no address that is kept.
+//! it and is led on, so that the ticket stands in no address that is kept. Where it is known by what
+//! its user was let in, that is asked about again for as long as the visit lasts.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 
-use perijove_gateway::FieldBlock;
+use perijove_gateway::{FieldBlock, Response};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     authority::{Asked, Authenticator, Word, Yes},
-    clock, pages,
+    clock,
+    config::Plan,
+    domain::Domain,
+    pages,
     seal::{Purpose, Seal, random_name},
-    session::{Kind, Session, Towards},
+    session::{Kind, Session, Towards, no_cookie},
     spawn::Pending,
     spent::Spent,
     user::User,
+    visits::Visits,
+    vouch::Vouch,
 };
 
 /// How long a redirect takes, and then some.
 const LIFETIME: Duration = Duration::from_secs(60);
 
-/// A visit lasts a day's work: the site, which cannot be asked, lets pass anew with each launch.
+/// A visit lasts a day's work: a site that cannot be asked lets pass anew with each launch.
 const KIND: Kind = Kind {
     purpose: Purpose::Visit,
     idle: Duration::from_secs(12 * 3600),
@@ -30,6 +36,8 @@ const KIND: Kind = Kind {
 };
 /// How often an open connection is asked about.
 const AGAIN: Duration = Duration::from_millis(3500);
+/// Marks a visit that rests on something.
+const VOUCHED: &str = "vouched";
 
 /// What a ticket says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,37 +49,70 @@ pub(crate) struct Ticket {
     pub(crate) to: String,
     /// Seconds since the Unix epoch.
     until: u64,
+    /// Whether it is known what it rests on.
+    #[serde(default)]
+    is_vouched: bool,
 }
 
-/// Tickets, and the sessions that begin with them.
+/// Tickets, and the visits that begin with them.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets {
     seal: Seal,
     spent: Arc<Spent>,
+    visits: Arc<Visits>,
+    /// Who lets pass where the tickets come from, if anybody can be asked.
+    behind: Option<Arc<dyn Authenticator>>,
     /// Below it notebooks live.
     path: String,
+    domain: Option<Domain>,
+    site_origin: Option<String>,
+    is_framed: bool,
 }
 
 impl Tickets {
     /// It blocks.
-    pub(crate) fn open(state_folder: &Path, path: &str) -> io::Result<Self> {
-        let spent = Arc::new(Spent::open(state_folder)?);
-        Ok(Self { seal: Seal::open(state_folder)?, spent, path: path.to_owned() })
+    pub(crate) fn open(plan: &Plan, behind: Option<Arc<dyn Authenticator>>) -> io::Result<Self> {
+        let folder: &Path = &plan.state_folder;
+        Ok(Self {
+            seal: Seal::open(folder)?,
+            spent: Arc::new(Spent::open(folder)?),
+            visits: Arc::new(Visits::open(folder)?),
+            behind,
+            path: plan.path.clone(),
+            domain: plan.domain.clone(),
+            site_origin: plan.site_origin.clone(),
+            is_framed: plan.is_framed(),
+        })
     }
 
-    /// The address that lets a user pass to a page; `None` without random numbers.
-    pub(crate) fn issue(&self, user: &User, to: &str) -> Option<String> {
+    /// The address that lets a user pass to a page; `None` without random numbers. With a vouch, the
+    /// visit lasts no longer than that.
+    pub(crate) async fn issue(
+        &self,
+        user: &User,
+        to: &str,
+        vouch: Option<Vouch>,
+    ) -> Option<String> {
         let until = clock::now() + LIFETIME.as_secs();
         let id = random_name().ok()?;
-        let ticket = Ticket { id, user: user.clone(), to: to.to_owned(), until };
+        let vouch = vouch.filter(|_| self.behind.is_some());
+        let is_vouched = vouch.is_some();
+        let ticket =
+            Ticket { id: id.clone(), user: user.clone(), to: to.to_owned(), until, is_vouched };
+        if let Some(vouch) = vouch {
+            self.note(visit_of(&id), user.clone(), until, vouch).await;
+        }
         let sealed = self.seal.seal(Purpose::Ticket, &ticket)?;
-        Some(format!("{}-/ticket?ticket={sealed}", self.path))
+        let origin = self.domain.as_ref().map(|domain| domain.origin_of(user)).unwrap_or_default();
+        Some(format!("{origin}{}-/ticket?ticket={sealed}", self.path))
     }
 
-    /// Takes a ticket; `None` when it is none, too old, or used before.
-    pub(crate) async fn redeem(&self, sealed: &str) -> Option<Ticket> {
+    /// Takes a ticket at a host; `None` when it is none, too old, used before, or for another host.
+    pub(crate) async fn redeem(&self, sealed: &str, host: &str) -> Option<Ticket> {
         let ticket: Ticket = self.seal.unseal(Purpose::Ticket, sealed.as_bytes())?;
-        if clock::now() >= ticket.until {
+        let is_here =
+            self.domain.as_ref().is_none_or(|domain| domain.is_host_of(&ticket.user, host));
+        if clock::now() >= ticket.until || !is_here {
             return None;
         }
         let (spent, id, until) = (self.spent.clone(), ticket.id.clone(), ticket.until);
@@ -86,79 +127,132 @@ impl Tickets {
         }
     }
 
-    /// The value of `Set-Cookie` with which a user's visit begins.
-    pub(crate) fn begin(&self, user: User, towards: Towards<'_>) -> Option<String> {
+    /// The value of `Set-Cookie` with which the visit of a ticket's user begins, in place of one that
+    /// the browser has had so far.
+    pub(crate) async fn begin(&self, ticket: Ticket, asked: &Asked<'_>) -> Option<String> {
         let now = clock::now();
-        let (id, mark) = (random_name().ok()?, String::new());
-        let session = Session { id, user, mark, began: now, ends: KIND.end(now, now) };
-        KIND.cookie(&self.seal, &session, towards, now)
+        let ends = KIND.end(now, now);
+        let id = visit_of(&ticket.id);
+        let mut mark = String::new();
+        if ticket.is_vouched {
+            VOUCHED.clone_into(&mut mark);
+            // Gone with a restart in between: a click gives another.
+            let vouch = self.visits.vouch(&id)?;
+            self.note(id.clone(), ticket.user.clone(), ends, vouch).await;
+        }
+        if let Some(before) = self.session(asked) {
+            self.forget(before.id).await;
+        }
+        let session = Session { id, user: ticket.user, mark, began: now, ends };
+        KIND.cookie(&self.seal, &session, self.towards(asked), now)
     }
 
-    fn word(&self, asked: &Asked<'_>) -> Word {
+    /// Ends a visit everywhere, and says how the browser forgets it.
+    pub(crate) async fn end(&self, asked: &Asked<'_>) -> String {
+        if let Some(session) = self.session(asked) {
+            let (spent, id) = (self.spent.clone(), session.id.clone());
+            let until = session.began + KIND.whole.as_secs();
+            let ended = tokio::task::spawn_blocking(move || spent.spend(&id, until)).await;
+            if !matches!(ended, Ok(Ok(_))) {
+                tracing::warn!("a visit that was ended may come back after a restart");
+            }
+            self.forget(session.id).await;
+        }
+        no_cookie(self.towards(asked))
+    }
+
+    /// Where the site of a visitor is, as far as that is known.
+    pub(crate) fn origin_of_site(&self, asked: &Asked<'_>) -> Option<String> {
+        let visit = self.session(asked).and_then(|session| self.visits.vouch(&session.id));
+        visit.map(|vouch| vouch.origin()).or_else(|| self.site_origin.clone())
+    }
+
+    fn session(&self, asked: &Asked<'_>) -> Option<Session> {
+        let session = KIND.read(&self.seal, asked.head, asked.client, clock::now())?;
+        (!self.spent.has(&session.id)).then_some(session)
+    }
+
+    fn towards<'a>(&'a self, asked: &Asked<'a>) -> Towards<'a> {
+        Towards { client: asked.client, path: &self.path, is_framed: self.is_framed }
+    }
+
+    async fn note(&self, name: String, user: User, until: u64, vouch: Vouch) {
+        let visits = self.visits.clone();
+        let noted = move || visits.put(&name, &user, until, vouch);
+        tokio::task::spawn_blocking(noted).await.ok();
+    }
+
+    async fn forget(&self, name: String) {
+        let visits = self.visits.clone();
+        tokio::task::spawn_blocking(move || visits.end(&name)).await.ok();
+    }
+
+    fn not_let_in(&self, asked: &Asked<'_>) -> Response {
+        // Where the tickets come from, the same path asks there, and leads back here.
+        let site = self.site_origin.as_ref().filter(|_| self.behind.is_some());
+        let target = String::from_utf8_lossy(asked.head.target());
+        pages::open_from_site(asked.head, site.map(|site| format!("{site}{target}")))
+    }
+
+    async fn word(&self, asked: Asked<'_>) -> Word {
         let now = clock::now();
-        let Some(session) = KIND.read(&self.seal, asked.head, asked.client, now) else {
-            return Word::No(pages::open_from_site(asked.head));
-        };
+        let Some(session) = self.session(&asked) else { return Word::No(self.not_let_in(&asked)) };
+        let mut ask_again = AGAIN;
+        let mut vouch = None;
+        if session.mark == VOUCHED {
+            let (Some(known), Some(behind)) = (self.visits.vouch(&session.id), &self.behind) else {
+                return Word::No(self.not_let_in(&asked));
+            };
+            let said = self.ask_behind(behind, &known, &asked).await;
+            match said {
+                Some(Word::Yes(yes)) if yes.user == session.user => {
+                    ask_again = yes.ask_again;
+                    let mut learnt = known.clone();
+                    let is_new = learnt.learn(&yes.cookies);
+                    vouch = Some((learnt, is_new));
+                }
+                Some(Word::Silence) => return Word::Silence,
+                _ => return Word::No(self.not_let_in(&asked)),
+            }
+        }
+        let renewed = KIND.renewed(&session, now).filter(|_| asked.head.upgrade().is_none());
+        if let Some((vouch, is_new)) = vouch
+            && (is_new || renewed.is_some())
+        {
+            let ends = renewed.as_ref().map_or(session.ends, |renewed| renewed.ends);
+            self.note(session.id.clone(), session.user.clone(), ends, vouch).await;
+        }
         let mut cookies = FieldBlock::new();
-        let towards = Towards { client: asked.client, path: &self.path, is_framed: false };
-        if asked.head.upgrade().is_none()
-            && let Some(renewed) = KIND.renewed(&session, now)
-            && let Some(cookie) = KIND.cookie(&self.seal, &renewed, towards, now)
+        if let Some(renewed) = renewed
+            && let Some(cookie) = KIND.cookie(&self.seal, &renewed, self.towards(&asked), now)
         {
             cookies.push("Set-Cookie", cookie);
         }
-        Word::Yes(Yes { user: session.user, cookies, ask_again: AGAIN })
+        Word::Yes(Yes { user: session.user, cookies, ask_again })
+    }
+
+    /// What is said where the ticket came from, to whom it was given.
+    async fn ask_behind(
+        &self,
+        behind: &Arc<dyn Authenticator>,
+        vouch: &Vouch,
+        asked: &Asked<'_>,
+    ) -> Option<Word> {
+        let (head, client) = vouch.speak_for(asked)?;
+        Some(behind.ask(Asked { head: &head, client: &client, ..*asked }).await)
     }
 }
 
 impl Authenticator for Tickets {
     fn ask<'a>(&'a self, asked: Asked<'a>) -> Pending<'a, Word> {
-        Box::pin(std::future::ready(self.word(&asked)))
+        Box::pin(self.word(asked))
     }
+}
+
+/// The name of the visit that begins with a ticket; another one than that under which it is spent.
+fn visit_of(ticket: &str) -> String {
+    format!("visit-{ticket}")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sealed(address: &str) -> &str {
-        address.split_once("?ticket=").unwrap().1
-    }
-
-    #[tokio::test]
-    async fn a_ticket_is_good_once_also_after_a_restart() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::open(folder.path(), "/notebook/").unwrap();
-        let ada = User::new("ada").unwrap();
-        let address = tickets.issue(&ada, "/notebook/ada/lab").unwrap();
-        assert!(address.starts_with("/notebook/-/ticket?ticket="), "{address}");
-        let taken = tickets.redeem(sealed(&address)).await.unwrap();
-        assert_eq!((taken.user, taken.to.as_str()), (ada.clone(), "/notebook/ada/lab"));
-        assert_eq!(tickets.redeem(sealed(&address)).await, None);
-        let again = Tickets::open(folder.path(), "/notebook/").unwrap();
-        assert_eq!(again.redeem(sealed(&address)).await, None);
-        let other = tickets.issue(&ada, "/notebook/ada/lab").unwrap();
-        assert!(again.redeem(sealed(&other)).await.is_some());
-    }
-
-    #[tokio::test]
-    async fn a_ticket_that_is_old_or_another_hubs_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let tickets = Tickets::open(folder.path(), "/notebook/").unwrap();
-        let user = User::new("ada").unwrap();
-        let ticket = |until: u64| {
-            let (id, user) = (until.to_string(), user.clone());
-            Ticket { id, user, to: "/".into(), until }
-        };
-        let now = clock::now();
-        for (until, is_good) in [(now + 30, true), (now, false), (now - 1, false)] {
-            let sealed = tickets.seal.seal(Purpose::Ticket, &ticket(until)).unwrap();
-            assert_eq!(tickets.redeem(&sealed).await.is_some(), is_good);
-        }
-        let foreign = Seal::random().unwrap().seal(Purpose::Ticket, &ticket(now + 30)).unwrap();
-        assert_eq!(tickets.redeem(&foreign).await, None);
-        let cookie = tickets.seal.seal(Purpose::Visit, &ticket(now + 30)).unwrap();
-        assert_eq!(tickets.redeem(&cookie).await, None);
-        assert_eq!(tickets.redeem("").await, None);
-    }
-}
+mod tests;

@@ -30,19 +30,29 @@ impl Certificates {
     }
 }
 
+impl Certificates {
+    /// Whether there is one for a host.
+    pub(super) fn are_for(&self, host: &str) -> bool {
+        let name = ServerName::try_from(host.to_owned()).ok();
+        let mut all = [&self.first].into_iter().chain(&self.others);
+        name.is_some_and(|name| all.any(|certificate| is_for(certificate, &name)))
+    }
+}
+
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().filter(|_| !self.others.is_empty());
         let name = name.and_then(|name| ServerName::try_from(name.to_owned()).ok());
-        let is_for = |certificate: &&Arc<CertifiedKey>, name: &ServerName<'_>| {
-            let parsed = certificate.end_entity_cert().and_then(ParsedCertificate::try_from);
-            parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
-        };
         let found = name.and_then(|name| {
             [&self.first].into_iter().chain(&self.others).find(|found| is_for(found, &name))
         });
         Some(found.unwrap_or(&self.first).clone())
     }
+}
+
+fn is_for(certificate: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let parsed = certificate.end_entity_cert().and_then(ParsedCertificate::try_from);
+    parsed.is_ok_and(|parsed| verify_server_name(&parsed, name).is_ok())
 }
 
 fn read(files: &CertificateFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {

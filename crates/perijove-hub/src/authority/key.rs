@@ -101,7 +101,7 @@ impl Varying {
 
 /// Whether a field may say who somebody is. A site that decides by such a field should say so by
 /// `Vary`; one that does not must not have a yes for one person hold for the next.
-fn names_somebody(name: &[u8]) -> bool {
+pub(crate) fn names_somebody(name: &[u8]) -> bool {
     let name = name.to_ascii_lowercase();
     let holds = |part: &&[u8]| name.windows(part.len()).any(|window| window == *part);
     NAMING.iter().any(holds) && !NOT_NAMING.iter().any(|out| name.starts_with(out))

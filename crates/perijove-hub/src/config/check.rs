@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, VouchedBy, isolation};
+use super::{Config, Lapse, Mistake, Plan, Setting, Surroundings, VouchedBy, isolation, place};
 use crate::origin::Origin;
 
 const DEFAULT_KILL_TIMEOUT: Duration = Duration::ZERO;
@@ -34,11 +34,11 @@ const OURS: [&str; 13] = [
 
 pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
-    refuse_what_comes_later(&config, &mut mistakes);
     let path = check_path(config.path.as_deref().unwrap_or("/notebook/"), &mut mistakes);
     let vouched_by = check_authority(config.authority.as_deref(), around, &mut mistakes);
     let site_paths = check_site_paths(&config.site_paths, &mut mistakes);
     let allow_origin = check_origins(&config.allow_origin, &mut mistakes);
+    let place = place::check(&config, around, &mut mistakes);
     check_arguments(&config.arguments, &mut mistakes);
     check_environment(&config, &mut mistakes);
     let python = config.python.as_ref().map(|python| absolute(&around.base, python));
@@ -46,13 +46,7 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
     if python.is_none() {
         mistakes.add("python", "is needed: the site has no Python of its own", None);
     }
-    let limits = [("max-notebooks", config.max_notebooks), ("max-per-user", config.max_per_user)];
-    for (key, _) in limits.into_iter().filter(|(_, limit)| *limit == Some(0)) {
-        mistakes.add(key, "must be at least 1", None);
-    }
-    if config.start_timeout == Some(Lapse(Duration::ZERO)) {
-        mistakes.add("start-timeout", "must be more than nothing", None);
-    }
+    check_more_than_nothing(&config, &mut mistakes);
     let folder = match &config.folder {
         Some(folder) => Setting::Written(absolute(&around.base, folder)),
         None => Setting::Default(around.state_folder.join("folders")),
@@ -88,6 +82,10 @@ pub(super) fn resolve(config: Config, around: &Surroundings) -> Result<Plan, Vec
         environment: config.environment,
         isolation,
         insecure: config.insecure,
+        domain: place.domain,
+        site_origin: place.site_origin,
+        embed: place.embed,
+        allow_from: place.allow_from,
         warm: config.warm.unwrap_or(cfg!(target_os = "linux")),
         is_warm_at_once: config.warm == Some(true),
     })
@@ -107,13 +105,6 @@ impl Mistakes {
 
     fn none_or(self, plan: Plan) -> Result<Plan, Vec<Mistake>> {
         if self.0.is_empty() { Ok(plan) } else { Err(self.0) }
-    }
-}
-
-fn refuse_what_comes_later(config: &Config, mistakes: &mut Mistakes) {
-    let later = [("domain", config.domain.is_some()), ("allow-from", config.allow_from.is_some())];
-    for (key, _) in later.into_iter().filter(|(_, is_set)| *is_set) {
-        mistakes.add(key, "is not supported yet", Some("leave it out"));
     }
 }
 
@@ -156,6 +147,16 @@ fn check_authority(
             mistakes.add("authority", problem, None);
             VouchedBy::Site
         }
+    }
+}
+
+fn check_more_than_nothing(config: &Config, mistakes: &mut Mistakes) {
+    let limits = [("max-notebooks", config.max_notebooks), ("max-per-user", config.max_per_user)];
+    for (key, _) in limits.into_iter().filter(|(_, limit)| *limit == Some(0)) {
+        mistakes.add(key, "must be at least 1", None);
+    }
+    if config.start_timeout == Some(Lapse(Duration::ZERO)) {
+        mistakes.add("start-timeout", "must be more than nothing", None);
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Config, Lapse, Plan, Setting, Surroundings};
 fn around() -> Surroundings {
     Surroundings {
         is_alone: false,
+        hosts: Vec::new(),
         has_site: true,
         base: "/site".into(),
         state_folder: "/state".into(),
@@ -54,17 +55,18 @@ fn paths_begin_at_the_file_and_spans_have_units() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     check_mistakes(
-        r#"{"domain": "https://nb.example.com", "allow-from": [], "path": "notebook",
+        r#"{"domain": "*.nb.example.com", "allow-from": ["here"], "embed": ["x"], "path": "notebook",
             "authority": "nobody", "site-paths": ["a/b"], "allow-origin": ["*", "nonsense"],
             "arguments": ["--ServerApp.base_url=/x", "--debug"], "max-notebooks": 0}"#,
         &[
-            "notebook.domain is not supported yet",
-            "notebook.allow-from is not supported yet",
             "notebook.path must begin with a slash",
             "notebook.authority must be \"site\", \"login\" or \"ticket\", not \"nobody\"",
             "notebook.site-paths \"a/b\" must be one word, such as \"shutdown\"",
             "notebook.allow-origin must not be \"*\"",
             "notebook.allow-origin \"nonsense\" is no origin",
+            "notebook.domain \"*.nb.example.com\" does not say whose a host is",
+            "notebook.embed \"x\" is no origin",
+            "notebook.allow-from \"here\" is no address and no network",
             "notebook.arguments must not hold `--ServerApp.base_url=/x`: perijove sets that itself",
             "notebook.max-notebooks must be at least 1",
         ],
@@ -144,4 +146,56 @@ fn limits_have_units() {
     assert_eq!((limits.memory, limits.cpu), (Some(2 << 30), Some(500)));
     assert_eq!((limits.processes, limits.files), (Some(256), Some(1024)));
     assert_eq!(plan.isolation.share, [PathBuf::from("/site/data")]);
+}
+
+#[test]
+fn a_domain_is_another_one_than_the_sites() {
+    let check = |json: &str, hosts: &[&str], expected: &[&str]| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let config = serde_json::from_str::<Config>(json).unwrap();
+        let told = match config.resolve(&Surroundings { hosts, ..around() }) {
+            Ok(_) => Vec::new(),
+            Err(mistakes) => mistakes.iter().map(|m| format!("{} {}", m.key, m.problem)).collect(),
+        };
+        assert_eq!(told, expected, "{json}");
+    };
+    let shared = r#"{"domain": "https://nb.example.com"}"#;
+    check(shared, &[], &[]);
+    check(shared, &["www.example.com"], &[]);
+    check(shared, &["*.example.com"], &[]);
+    let own = "notebook.domain is the site's own: NB.example.com is one of its hosts";
+    check(shared, &["www.example.com", "NB.example.com"], &[own]);
+    let each = r#"{"domain": "https://{user}.nb.example.com"}"#;
+    check(each, &["www.example.com"], &[]);
+    let all = "notebook.domain is the site's own: *.nb.example.com is one of its hosts";
+    check(each, &["*.nb.example.com"], &[all]);
+    let over = "notebook.domain is the site's own: nb.example.com is one of its hosts";
+    check(each, &["nb.example.com"], &[over]);
+    let plain = "notebook.domain is plain HTTP";
+    check(r#"{"domain": "http://nb.example.com"}"#, &[], &[plain]);
+    check(r#"{"domain": "http://nb.example.com", "insecure": true}"#, &[], &[]);
+    check(r#"{"domain": "http://{user}.nb.localhost:8000"}"#, &[], &[]);
+    let where_ = "notebook.embed does not say where the site is";
+    check(r#"{"domain": "https://nb.example.com", "embed": true}"#, &["*.example.com"], &[where_]);
+}
+
+#[test]
+fn frames_are_of_the_site_or_of_those_who_are_named() {
+    let check = |json: &str, expected: &[&str], is_framed: bool| {
+        let around = Surroundings { hosts: vec!["www.example.com".into()], ..around() };
+        let plan = serde_json::from_str::<Config>(json).unwrap().resolve(&around).unwrap();
+        assert_eq!(plan.embed, expected, "{json}");
+        assert_eq!(
+            (plan.is_framed(), plan.ancestors().is_some()),
+            (is_framed, !expected.is_empty())
+        );
+    };
+    check("{}", &[], false);
+    check(r#"{"embed": false}"#, &[], false);
+    check(r#"{"embed": true}"#, &["'self'"], false);
+    let named = &["'self'", "https://www.example.com"];
+    check(r#"{"embed": ["https://WWW.example.com:443/"]}"#, named, true);
+    check(r#"{"embed": true, "domain": "nb.example.com"}"#, named, true);
+    let with_port = &["'self'", "https://www.example.com:8443"];
+    check(r#"{"embed": true, "domain": "{user}.nb.example.com:8443"}"#, with_port, true);
 }

@@ -100,6 +100,7 @@ mod tests {
     fn plan() -> Plan {
         let around = crate::Surroundings {
             is_alone: false,
+            hosts: Vec::new(),
             has_site: true,
             base: "/".into(),
             state_folder: "/s".into(),

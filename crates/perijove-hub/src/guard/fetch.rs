@@ -1,6 +1,6 @@
 //! Where a request comes from, as browsers tell: `Origin` and the `Sec-Fetch` fields.
 
-use perijove_gateway::{Client, Head, Scheme};
+use perijove_gateway::Head;
 
 use crate::origin::Origin;
 
@@ -16,23 +16,22 @@ pub(super) struct Fetch<'a> {
     mode: Option<&'a [u8]>,
     destination: Option<&'a [u8]>,
     has_cookie: bool,
+    /// Pages of other sites may show what lies here in a frame.
+    may_be_framed: bool,
 }
 
 impl<'a> Fetch<'a> {
-    pub(super) fn read(head: &'a Head, client: &Client) -> Self {
-        let scheme = match client.scheme {
-            Scheme::Http => "http",
-            Scheme::Https => "https",
-        };
+    pub(super) fn read(head: &'a Head, own: Option<Origin>, may_be_framed: bool) -> Self {
         Self {
             is_change: !matches!(head.method(), "GET" | "HEAD"),
             is_upgrade: head.get("upgrade").is_some(),
-            own: Origin::new(scheme, &client.host),
+            own,
             origin: head.get("origin"),
             site: head.get("sec-fetch-site"),
             mode: head.get("sec-fetch-mode"),
             destination: head.get("sec-fetch-dest"),
             has_cookie: head.get("cookie").is_some(),
+            may_be_framed,
         }
     }
 }
@@ -74,12 +73,17 @@ fn is_change_allowed(fetch: &Fetch<'_>, has_origin: bool, is_allowed: bool) -> b
     }
 }
 
-/// A person follows a link: the page as a whole is replaced.
+/// A person follows a link: the page as a whole is replaced, or what stands in a frame where that may
+/// be. Whose frame it is, the browser judges by the answer.
 fn is_visit(fetch: &Fetch<'_>) -> bool {
     !fetch.is_change
         && !fetch.is_upgrade
         && fetch.mode == Some(b"navigate")
-        && fetch.destination == Some(b"document")
+        && match fetch.destination {
+            Some(b"document") => true,
+            Some(b"iframe" | b"frame") => fetch.may_be_framed,
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -95,6 +99,7 @@ mod tests {
         mode: None,
         destination: None,
         has_cookie: true,
+        may_be_framed: false,
     };
     const POST: Fetch<'static> = Fetch { is_change: true, ..GET };
     const SOCKET: Fetch<'static> = Fetch { is_upgrade: true, ..GET };
@@ -150,7 +155,11 @@ mod tests {
         check(site("same-origin", GET), true);
         check(site("none", visit.clone()), true);
         check(site("cross-site", visit.clone()), true);
-        check(site("cross-site", frame), false);
+        check(site("cross-site", frame.clone()), false);
+        let framed = Fetch { may_be_framed: true, ..frame };
+        check(site("cross-site", framed.clone()), true);
+        check(site("cross-site", Fetch { is_change: true, ..framed }), false);
+        check(site("cross-site", Fetch { may_be_framed: true, ..image.clone() }), false);
         check(site("cross-site", image), false);
         check(site("cross-site", GET), false);
         check(site("cross-site", Fetch { is_change: true, ..visit.clone() }), false);

@@ -9,8 +9,9 @@ use crate::{
     authority::{Authenticator, Authority},
     config::{Plan, VouchedBy},
     core::{Core, Front},
+    crossing::Crossing,
     entrance::Entrance,
-    guard::Threshold,
+    guard::{Door, Side, Threshold},
     login::Login,
     session::COOKIE_NAMES,
     site::Asked,
@@ -21,7 +22,10 @@ use crate::{
 /// Who says who may pass.
 #[derive(Debug)]
 pub(super) struct Doors {
+    /// At the addresses of notebooks.
     pub(super) authenticator: Arc<dyn Authenticator>,
+    /// At the same paths of the site, where notebooks have a domain to themselves.
+    behind: Option<Arc<dyn Authenticator>>,
     login: Option<Arc<Login>>,
     pub(super) tickets: Option<Tickets>,
 }
@@ -30,24 +34,35 @@ impl Doors {
     /// Reads what the state folder knows. It blocks.
     pub(super) fn open(plan: &Plan, site: Option<&Arc<Upstreams>>) -> Result<Self, OpenError> {
         let told = |error: io::Error| OpenError::State(error.to_string());
-        match plan.vouched_by {
+        let mut login = None;
+        let known: Option<Arc<dyn Authenticator>> = match plan.vouched_by {
             VouchedBy::Site => {
                 let site = site.ok_or(OpenError::NoAuthority)?.clone();
-                let authority = Authority::new(Arc::new(Asked::new(site)));
-                Ok(Self { authenticator: Arc::new(authority), login: None, tickets: None })
+                Some(Arc::new(Authority::new(Arc::new(Asked::new(site)))))
             }
             VouchedBy::Login => {
                 let spent = Arc::new(Spent::open(&plan.state_folder).map_err(told)?);
-                let login = Login::open(&plan.state_folder, &plan.path, spent).map_err(told)?;
-                let login = Arc::new(login);
-                Ok(Self { authenticator: login.clone(), login: Some(login), tickets: None })
+                let opened = Arc::new(Login::open(plan, spent).map_err(told)?);
+                login = Some(opened.clone());
+                Some(opened)
             }
-            VouchedBy::Ticket => {
-                let tickets = Tickets::open(&plan.state_folder, &plan.path).map_err(told)?;
+            VouchedBy::Ticket => None,
+        };
+        match known {
+            Some(known) if plan.domain.is_none() => {
+                Ok(Self { authenticator: known, behind: None, login, tickets: None })
+            }
+            behind => {
+                let tickets = Tickets::open(plan, behind.clone()).map_err(told)?;
                 let authenticator = Arc::new(tickets.clone());
-                Ok(Self { authenticator, login: None, tickets: Some(tickets) })
+                Ok(Self { authenticator, behind, login, tickets: Some(tickets) })
             }
         }
+    }
+
+    /// What goes on beside the requests.
+    pub(super) fn watched(&self) -> Arc<dyn Authenticator> {
+        self.behind.as_ref().unwrap_or(&self.authenticator).clone()
     }
 
     /// The names of cookies that no notebook may touch: the site's, and our own.
@@ -61,31 +76,56 @@ impl Doors {
         names
     }
 
-    /// Where users sign in and out; the root, too, where there is no site.
-    pub(super) fn insert_routes(self, core: &Arc<Core>, routes: &Routes) {
+    /// Where users sign in and out, where tickets are taken, and where they are given; the root, too,
+    /// where there is no site, and on a domain of notebooks.
+    pub(super) fn insert_routes(self, core: &Arc<Core>, routes: &Routes, front: &Front) {
         let plan = core.plan.load();
-        if plan.vouched_by == VouchedBy::Site {
+        let entrance = |login, tickets, side| {
+            let service = Entrance::new(core.clone(), login, tickets, side);
+            let mut route = Route::new(Target::Service(Arc::new(service) as Arc<dyn Service>));
+            route.guard = Some(Arc::new(Threshold::new(core.clone(), side)) as Arc<dyn Guard>);
+            route.ancestors.clone_from(&front.ancestors);
+            route
+        };
+        let own = format!("{}-/", plan.path);
+        let is_site = plan.vouched_by == VouchedBy::Site;
+        if let Some(hosts) = plan.hosts() {
+            let route = entrance(None, self.tickets.clone(), Side::Domain);
+            routes.insert(Some(&hosts), &own, route.clone());
+            routes.insert(Some(&hosts), "/", route);
+        }
+        if let (Some(behind), Some(tickets)) = (self.behind, &self.tickets) {
+            let crossing = Crossing::new(core.clone(), tickets.clone());
+            let mut route = Route::new(Target::Service(Arc::new(crossing)));
+            route.guard = Some(Arc::new(Door::new(core.clone(), behind, Side::Site)));
+            route.ancestors.clone_from(&front.ancestors);
+            // As much as a notebook takes, as everywhere: a limit must not tell.
+            route.limits.body = crate::core::BODY;
+            routes.insert(None, &plan.path, route);
+        }
+        if is_site {
             return;
         }
-        let entrance: Arc<dyn Service> =
-            Arc::new(Entrance::new(core.clone(), self.login, self.tickets));
-        let threshold: Arc<dyn Guard> = Arc::new(Threshold::new(core.clone()));
-        let root = plan.is_alone.then(|| "/".to_owned());
-        for path in [format!("{}-/", plan.path)].into_iter().chain(root) {
-            let mut route = Route::new(Target::Service(entrance.clone()));
-            route.guard = Some(threshold.clone());
-            routes.insert(None, &path, route);
+        let tickets = self.tickets.filter(|_| plan.domain.is_none());
+        let route = entrance(self.login, tickets, Side::Site);
+        if plan.is_alone {
+            routes.insert(None, "/", route.clone());
         }
+        routes.insert(None, &own, route);
     }
 }
 
-/// Where the routes are that are there whether or not anybody has a notebook.
-pub(super) fn root_paths(plan: &Plan) -> Vec<String> {
-    let below = plan.site_paths.iter().map(|path| format!("{}{path}", plan.path));
+/// Where the routes are that are there whether or not anybody has a notebook: host and path.
+pub(super) fn root_paths(plan: &Plan) -> Vec<(Option<String>, String)> {
+    let entrance = format!("{}-/", plan.path);
     let own = [plan.path.clone(), plan.path.trim_end_matches('/').to_owned()];
-    let entrance = (plan.vouched_by != VouchedBy::Site).then(|| format!("{}-/", plan.path));
+    let below = plan.site_paths.iter().map(|path| format!("{}{path}", plan.path));
     let root = plan.is_alone.then(|| "/".to_owned());
-    own.into_iter().chain(below).chain(entrance).chain(root).collect()
+    let at_site = own.clone().into_iter().chain(below).chain(root).chain([entrance.clone()]);
+    let hosts = plan.hosts();
+    let at_domain = own.into_iter().chain([entrance, "/".to_owned()]);
+    let at_domain = at_domain.filter(|_| hosts.is_some()).map(|path| (hosts.clone(), path));
+    at_site.map(|path| (None, path)).chain(at_domain).collect()
 }
 
 /// The routes that are there whether or not anybody has a notebook.
@@ -95,9 +135,12 @@ pub(super) fn insert_routes(
     front: &Front,
     site: Option<&Arc<Upstreams>>,
 ) {
-    routes.insert(None, &plan.path, front.route());
+    let hosts = plan.hosts();
     let to_slash = Target::Redirect { status: 308, location: plan.path.as_str().into() };
-    routes.insert(None, plan.path.trim_end_matches('/'), Route::new(to_slash));
+    let without_slash = plan.path.trim_end_matches('/');
+    routes.insert(hosts.as_deref(), &plan.path, front.route());
+    routes.insert(hosts.as_deref(), without_slash, Route::new(to_slash.clone()));
+    routes.insert(None, without_slash, Route::new(to_slash));
     let Some(site) = site else { return };
     for path in &plan.site_paths {
         let target = Target::Proxy { files: Arc::new([]), upstreams: site.clone() };

@@ -10,6 +10,7 @@ use crate::{Config, Plan, Surroundings};
 fn plan(folder: &Path) -> Plan {
     let around = Surroundings {
         is_alone: false,
+        hosts: Vec::new(),
         has_site: true,
         base: folder.into(),
         state_folder: folder.join("state"),

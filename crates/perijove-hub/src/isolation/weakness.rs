@@ -1,7 +1,7 @@
 //! What the settings leave open, in plain words.
 
 use super::{Keeper, keeper};
-use crate::config::Plan;
+use crate::{config::Plan, domain::bare};
 
 /// Each weakness that is open with these settings on this machine, with what closes it. It may
 /// block for a moment.
@@ -64,5 +64,57 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    found.extend(of_origins(plan));
     found
+}
+
+/// What a notebook's pages could do to others.
+fn of_origins(plan: &Plan) -> Option<String> {
+    let Some(domain) = &plan.domain else {
+        return (!plan.is_alone).then(|| {
+            "notebooks share the origin of the site: what one shows, and every file that is opened in \
+             it, can act on the site as its visitor; \
+             hint: set `notebook.domain = \"https://nb.example.com\"`, a domain that serves nothing else"
+                .to_owned()
+        });
+    };
+    let (_, site) = plan.site_origin.as_deref()?.split_once("://")?;
+    let shared = shared_domain(bare(site), domain.name())?;
+    Some(format!(
+        "the site and the notebooks are both below {shared}: scripts in a notebook can set cookies for \
+         all of {shared}, and browsers take the two for one site; hint: give notebooks a domain that \
+         has nothing in common with the site's, or let the names of the site's cookies begin with `__Host-`"
+    ))
+}
+
+/// The domain that both lie below, if one can be bought alone. Some that cannot (`co.uk`) look
+/// like it: those are known by their short names.
+fn shared_domain<'a>(site: &'a str, notebooks: &str) -> Option<&'a str> {
+    let is_below = |name: &str, domain: &str| {
+        name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    let parent = site
+        .split_once('.')
+        .map(|(_, parent)| parent)
+        .filter(|parent| parent.split_once('.').is_some_and(|(first, _)| first.len() > 3));
+    [parent, Some(site)].into_iter().flatten().find(|domain| is_below(notebooks, domain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_lies_below_one_domain_is_known() {
+        let check = |site: &str, notebooks: &str, expected: Option<&str>| {
+            assert_eq!(shared_domain(site, notebooks), expected, "{site} {notebooks}");
+        };
+        check("www.example.com", "nb.example.com", Some("example.com"));
+        check("example.com", "nb.example.com", Some("example.com"));
+        check("shop.example.com", "nb.shop.example.com", Some("example.com"));
+        check("www.example.com", "example-notebooks.com", None);
+        check("www.example.com", "nb.myexample.com", None);
+        check("example.co.uk", "other.co.uk", None);
+        check("localhost", "nb.localhost", Some("localhost"));
+    }
 }

@@ -124,7 +124,7 @@ async fn stop(
 }
 
 /// The address of whoever asks.
-pub(super) fn from(client: &Client) -> String {
+pub(crate) fn from(client: &Client) -> String {
     client.address.map_or_else(|| "a Unix socket".to_owned(), |address| address.to_string())
 }
 

@@ -70,8 +70,8 @@ pub(crate) fn sign_in_first(head: &Head, path: &str, next: Option<&[u8]>) -> Res
     answer
 }
 
-/// No ticket, or one that is good no longer: the site gives another.
-pub(crate) fn open_from_site(head: &Head) -> Response {
+/// No ticket, or one that is good no longer: the site gives another, perhaps at an address that is known.
+pub(crate) fn open_from_site(head: &Head, there: Option<String>) -> Response {
     message(
         head,
         &Message {
@@ -79,7 +79,7 @@ pub(crate) fn open_from_site(head: &Head) -> Response {
             title: "Open it from the site",
             text: "Notebooks are opened by a click on the site, which is good for a minute and once.",
             hint: "Go back to the site and click there again.",
-            back: None,
+            back: there.as_deref().map(|there| (there, "Go on from the site")),
         },
     )
 }
@@ -125,6 +125,52 @@ pub(crate) fn in_the_clear(head: &Head) -> Response {
             back: None,
         },
     )
+}
+
+/// A network that is not among those whose clients may come.
+pub(crate) fn not_from_here(head: &Head) -> Response {
+    message(
+        head,
+        &Message {
+            status: 403,
+            title: "Not from this network",
+            text: "Notebooks can be opened from some networks only, and this is none of them.",
+            hint: "`allow-from` in the table [notebook] of perijove.toml names them.",
+            back: None,
+        },
+    )
+}
+
+/// A proxy has taken a websocket's handshake apart.
+pub(crate) fn stripped(head: &Head, missing: &str, hint: &str) -> Response {
+    let text = format!(
+        "This websocket came without {missing}: a proxy in front of perijove takes that away, and \
+         without it no kernel can be reached."
+    );
+    let title = "A proxy takes websockets apart";
+    message(head, &Message { status: 400, title, text: &text, hint, back: None })
+}
+
+/// Whoever comes sends more than is kept of a visitor.
+pub(crate) fn too_much_told(head: &Head) -> Response {
+    let text = "The site has set more cookies than can be carried over to the notebook's address.";
+    let hint = "Clear the cookies of the site, then sign in again.";
+    let title = "Too many cookies";
+    message(head, &Message { status: 431, title, text, hint, back: None })
+}
+
+/// Signed out, on the domain of notebooks.
+pub(crate) fn signed_out(head: &Head) -> Response {
+    let hint = "What runs goes on. To come back, open it from the site.";
+    let text = "This browser can open no notebook here any more.";
+    message(head, &Message { status: 200, title: "Signed out", text, hint, back: None })
+}
+
+/// Asked for at the site's own address, by something that cannot be led on.
+pub(crate) fn elsewhere(head: &Head, domain: &str) -> Response {
+    let text = format!("Notebooks are not at this address. They are at {domain}.");
+    let hint = "Open them from the site in a browser.";
+    message(head, &Message { status: 404, title: "Nothing here", text: &text, hint, back: None })
 }
 
 /// Plain HTTP on this machine, but under a name that may be anybody's.
@@ -274,7 +320,7 @@ pub(super) fn message(head: &Head, message: &Message<'_>) -> Response {
 }
 
 /// Whether the client would rather see a page than data.
-pub(super) fn wants_page(head: &Head) -> bool {
+pub(crate) fn wants_page(head: &Head) -> bool {
     head.get("accept").is_some_and(|accept| {
         let accept = String::from_utf8_lossy(accept).to_ascii_lowercase();
         accept.split(',').any(|kind| kind.trim().starts_with("text/html"))

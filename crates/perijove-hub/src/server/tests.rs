@@ -271,6 +271,7 @@ impl World {
 fn core(folder: &TempDir, fake: &Arc<Fake>, disk: &Arc<Disk>) -> Arc<Core> {
     let around = crate::Surroundings {
         is_alone: false,
+        hosts: Vec::new(),
         has_site: true,
         base: folder.path().into(),
         state_folder: folder.path().join("state"),
@@ -291,6 +292,7 @@ fn core(folder: &TempDir, fake: &Arc<Fake>, disk: &Arc<Disk>) -> Arc<Core> {
         guard: Arc::new(Open),
         pages: Arc::new(Pages::new(core.clone())),
         site_cookies: Arc::default(),
+        ancestors: None,
     });
     core
 }

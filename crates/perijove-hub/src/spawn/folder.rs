@@ -179,6 +179,7 @@ mod tests {
     fn prepare_for(notebook: Notebook, folder: &Path, launch: &Launch) -> Result<(), SpawnError> {
         let around = crate::Surroundings {
             is_alone: false,
+            hosts: Vec::new(),
             has_site: true,
             base: folder.into(),
             state_folder: folder.join("state"),

@@ -154,6 +154,16 @@ fn write_notebook(text: &mut String, notebook: &perijove_hub::Plan) -> fmt::Resu
         VouchedBy::Login => "users of `perijove user`, with their passwords",
     };
     writeln!(text, "  who passes   {who}")?;
+    if let Some(domain) = &notebook.domain {
+        writeln!(text, "  domain       {domain}")?;
+    }
+    if !notebook.embed.is_empty() {
+        writeln!(text, "  in frames    of {}", notebook.embed.join(" "))?;
+    }
+    if !notebook.allow_from.is_empty() {
+        let networks = notebook.allow_from.iter().map(|(ip, length)| format!("{ip}/{length}"));
+        writeln!(text, "  come from    {}", networks.collect::<Vec<_>>().join(" "))?;
+    }
     writeln!(text, "  running      at most {}", notebook.max_notebooks)?;
     let ended = |after: Duration| match after {
         Duration::ZERO => "never".to_owned(),

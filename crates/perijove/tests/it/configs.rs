@@ -1,7 +1,8 @@
 //! What `perijove check --explain` tells about each file of `tests/data/configs`.
 //!
 //! A file says in its comments what it needs: `# without: NAME…` takes files away from the folder
-//! it is tried in, `# with: NAME…` adds applications, `# environment: NAME=VALUE…` sets variables.
+//! it is tried in, `# with: NAME…` adds applications, `# with-ini: LINE` a line to the INI file,
+//! `# environment: NAME=VALUE…` sets variables.
 
 use std::{
     fs,
@@ -63,6 +64,9 @@ fn check(file: &Path) -> String {
     }
     for name in directive("with").flat_map(|names| words(&names)) {
         fs::write(folder.path().join(name), "app = FastAPI()\n").unwrap();
+    }
+    for line in directive("with-ini") {
+        fs::write(folder.path().join("production.ini"), format!("[app:main]\n{line}\n")).unwrap();
     }
     fs::write(folder.path().join("perijove.toml"), &text).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_perijove"));

@@ -3,6 +3,7 @@
 //! Jupyter comes from `target/venvs/test`, which `make test-rust` prepares.
 
 mod bad_input;
+mod domain;
 mod login;
 mod restart;
 mod ticket;

@@ -8,8 +8,9 @@ use std::{
 };
 
 use perijove_apps::workers::Workers;
+use perijove_gateway::network;
 
-use super::{Application, Check, edge::network, site::python};
+use super::{Application, Check, site::python};
 use crate::config::{Allow, Auth, ClientVerify, Config, Route, Site, Tls};
 
 /// Who may pass to a route, by address and certificate.

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use perijove_gateway::network;
+
 use super::{
     Application, Check,
     access::{self, Admission},
@@ -72,17 +74,6 @@ pub(super) fn trusted_proxies(networks: &[String], check: &mut Check<'_>) -> Vec
         }
     }
     found
-}
-
-pub(super) fn network(text: &str) -> Option<(IpAddr, u8)> {
-    let (address, length) = match text.split_once('/') {
-        Some((address, length)) => (address, Some(length.parse::<u8>().ok()?)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let length = length.unwrap_or(longest);
-    (length <= longest).then_some((address, length))
 }
 
 pub(super) fn routes(config: &Config, site: &FinishPlan, check: &mut Check<'_>) -> Vec<RoutePlan> {
@@ -201,24 +192,5 @@ fn application(
     match written.decide(&root, check)? {
         Found::Application(application) => Some(RouteTarget::Application(application)),
         Found::Nothing => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::network;
-
-    #[test]
-    fn networks_are_read() {
-        let check = |text: &str, expected: Option<(&str, u8)>| {
-            let expected = expected.map(|(address, length)| (address.parse().unwrap(), length));
-            assert_eq!(network(text), expected, "{text}");
-        };
-        check("10.0.0.0/8", Some(("10.0.0.0", 8)));
-        check("127.0.0.1", Some(("127.0.0.1", 32)));
-        check("::1", Some(("::1", 128)));
-        check("10.0.0.0/33", None);
-        check("ten", None);
-        check("10.0.0.0/", None);
     }
 }

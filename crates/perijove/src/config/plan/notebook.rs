@@ -50,7 +50,10 @@ pub(super) fn decide(
     }
     let has_files = site.files.iter().any(|files| files.path == "/");
     let has_root = config.route.iter().any(|route| route.path == "/");
+    let of_routes = config.route.iter().filter_map(|route| route.host.clone());
+    let hosts = config.site.hosts.iter().flatten().cloned().chain(of_routes).collect();
     let surroundings = Surroundings {
+        hosts,
         is_alone: !has_site && !has_files && !has_root,
         has_site,
         base: site.root.clone(),
@@ -61,6 +64,9 @@ pub(super) fn decide(
         guardian: check.environment.executable().map(PathBuf::from).unwrap_or_default(),
     };
     let mut notebook = config.notebook.clone();
+    if notebook.domain.is_none() {
+        notebook.domain = domain_of_ini(site);
+    }
     if let Some(named) = &notebook.python {
         notebook.python = Some(python(Some(named), "notebook.python", &site.root, check)?);
     }
@@ -73,5 +79,46 @@ pub(super) fn decide(
             }
             None
         }
+    }
+}
+
+/// What the site's own INI file says (`pyramid_notebook.alternative_domain`), where it is served by one:
+/// routes and certificates must be known before its first launch.
+fn domain_of_ini(site: &SitePlan) -> Option<String> {
+    let SiteTarget::Application(application) = &site.target else { return None };
+    let perijove_apps::Application::Ini(file) = &application.name else { return None };
+    let text = std::fs::read_to_string(application.root.join(file)).ok()?;
+    alternative_domain(&text)
+}
+
+fn alternative_domain(ini: &str) -> Option<String> {
+    let value = ini.lines().find_map(|line| {
+        let (key, value) = line.split_once(['=', ':'])?;
+        (key.trim_end() == "pyramid_notebook.alternative_domain").then(|| value.trim())
+    });
+    // What refers to something else is the site's to resolve.
+    value.filter(|value| !value.is_empty() && !value.contains('%')).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alternative_domain;
+
+    #[test]
+    fn the_domain_of_an_ini_file_is_found() {
+        let check = |ini: &str, expected: Option<&str>| {
+            assert_eq!(alternative_domain(ini).as_deref(), expected, "{ini}");
+        };
+        let key = "pyramid_notebook.alternative_domain";
+        check("", None);
+        check(
+            &format!("[app:main]\n{key} = https://nb.example.com\n"),
+            Some("https://nb.example.com"),
+        );
+        check(&format!("[app:main]\n{key}:nb.example.com"), Some("nb.example.com"));
+        check(&format!("{key} ="), None);
+        check(&format!("# {key} = https://nb.example.com"), None);
+        check(&format!("{key}s = https://nb.example.com"), None);
+        check(&format!("{key} = %(domain)s"), None);
     }
 }

@@ -19,6 +19,12 @@ def application(environ, start_response):
     return answer(start_response, "200 OK", "", ("Perijove-User", quote(user, safe="-_~")))
 
 
+def who(environ):
+    fields = {"Cookie": environ.get("HTTP_COOKIE", "")}
+    origin = f"{environ['wsgi.url_scheme']}://{environ['HTTP_HOST']}"
+    return {"origin": origin, "fields": fields, "address": environ["REMOTE_ADDR"]}
+
+
 def visitor(environ):
     for pair in environ.get("HTTP_COOKIE", "").split("; "):
         name, _, value = pair.partition("=")
@@ -38,7 +44,7 @@ def launch(environ, start_response, user):
     query = parse_qs(environ["QUERY_STRING"])
     context = {"startup": query.get("startup", [""])[0], "greeting": "* **a** - a number"}
     try:
-        launched = Control().launch(user, context)
+        launched = Control().launch(user, context, visitor=who(environ))
     except (ControlError, ValueError) as error:
         return answer(start_response, "500 Internal Server Error", str(error))
     return answer(start_response, "303 See Other", "", ("Location", launched.url))

@@ -16,6 +16,8 @@ use crate::site::{Answer, Connection, PATIENCE, Site, until};
 pub(crate) struct Visitor<'a> {
     site: &'a Site,
     cookie: String,
+    /// By which name the site is reached.
+    host: String,
     pub(crate) base: String,
 }
 
@@ -26,7 +28,13 @@ impl<'a> Visitor<'a> {
     pub(crate) fn new(site: &'a Site, name: &str) -> Self {
         let encoded = canonical(name);
         let cookie = format!("Cookie: visitor={encoded}");
-        Self { site, cookie, base: format!("/notebook/{encoded}/") }
+        let host = site.address().to_owned();
+        Self { site, cookie, host, base: format!("/notebook/{encoded}/") }
+    }
+
+    /// The same browser, at another name of the site's address.
+    pub(crate) fn at(self, host: &str) -> Self {
+        Self { host: host.to_owned(), ..self }
     }
 
     /// Somebody whose cookie another has set.
@@ -35,7 +43,7 @@ impl<'a> Visitor<'a> {
     }
 
     pub(crate) async fn ask(&self, method: &str, path: &str, body: &str) -> Answer {
-        let origin = format!("Origin: http://{}", self.site.address());
+        let origin = format!("Origin: http://{}", self.host);
         self.ask_with(method, path, &[&origin], body).await
     }
 
@@ -47,7 +55,8 @@ impl<'a> Visitor<'a> {
         body: &str,
     ) -> Answer {
         let fields = [&[self.cookie.as_str()], fields].concat();
-        let mut connection = self.site.connect().await;
+        let stream = TcpStream::connect(self.site.address()).await.unwrap();
+        let mut connection = Connection::over(stream, &self.host);
         connection.ask_with(method, path, &fields, body.as_bytes()).await
     }
 
@@ -98,7 +107,7 @@ impl<'a> Visitor<'a> {
 
     /// Opens a kernel's websocket.
     pub(crate) async fn channels(&self, kernel: &str) -> Channels {
-        self.try_channels(&self.base, kernel, self.site.address()).await.unwrap()
+        self.try_channels(&self.base, kernel, &self.host).await.unwrap()
     }
 
     /// The same, at any address and from a page of any origin. The error is the status.
@@ -118,7 +127,7 @@ impl<'a> Visitor<'a> {
     }
 
     fn handshake(&self, base: &str, kernel: &str, origin: &str) -> Request {
-        let address = format!("ws://{}{base}api/kernels/{kernel}/channels", self.site.address());
+        let address = format!("ws://{}{base}api/kernels/{kernel}/channels", self.host);
         let mut request = address.into_client_request().unwrap();
         let fields = request.headers_mut();
         fields.insert("Cookie", self.cookie[8..].parse().unwrap());

@@ -76,6 +76,7 @@ fn kind(kind: &Kind) -> String {
         Kind::Time => "A length of time".to_owned(),
         Kind::Size => "A number of bytes".to_owned(),
         Kind::Words => "A list of texts, or one text".to_owned(),
+        Kind::TruthOrList => "`true`, `false`, or a list of texts".to_owned(),
         Kind::Pairs => "A table of texts".to_owned(),
         Kind::OneOf(words) => {
             let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();

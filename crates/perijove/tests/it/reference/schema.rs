@@ -48,6 +48,9 @@ fn kind(kind: &Kind) -> Value {
         Kind::Words => json!({
             "type": ["string", "array"], "items": { "type": "string" },
         }),
+        Kind::TruthOrList => json!({
+            "type": ["boolean", "array"], "items": { "type": "string" },
+        }),
         Kind::Pairs => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Inline(settings) => json!({
             "type": "object", "additionalProperties": false, "properties": properties(settings),

@@ -36,6 +36,7 @@ pub(super) enum Kind {
     Size,
     /// The words of a command.
     Words,
+    TruthOrList,
     OneOf(Vec<String>),
     List(Box<Self>),
     /// Names and texts.
@@ -140,6 +141,7 @@ impl Sources {
             "Period" | "Lapse" => Kind::Time,
             "Size" => Kind::Size,
             "Words" | "Addresses" => Kind::Words,
+            "Embed" => Kind::TruthOrList,
             "BTreeMap" => Kind::Pairs,
             "Option" => return self.kind(argument(wanted)?),
             "Vec" => match self.structs.get(&type_name(argument(wanted)?)) {
