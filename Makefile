@@ -76,7 +76,8 @@ test-python: installed
 
 .PHONY: test-browser
 test-browser: installed program
-	$(TEST)/bin/python -m pytest tests/install tests/examples tests/operations tests/browser tests/chaos
+	$(TEST)/bin/python -m pytest tests/install tests/examples tests/operations tests/weaknesses tests/browser \
+	  tests/chaos
 
 # Every behaviour under every driver, with the real servers.
 .PHONY: test-drivers

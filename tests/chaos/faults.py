@@ -25,6 +25,7 @@ class Faults:
             "its disk was full": self.fill_disk,
             "a kernel ran out of memory": self.starve,
             "a notebook server was killed": self.kill_server,
+            "a guardian was killed": self.kill_guardian,
             "the zygote was killed": self.kill_zygote,
             "the site's workers were killed": self.kill_workers,
         }
@@ -101,8 +102,13 @@ class Faults:
 
     def kill_server(self) -> bool:
         user = self.random.choice(self.users)
-        entry = self.served.notebooks().get(user.name)
-        return bool(entry and entry["pid"]) and user.kill(lambda: kill(entry["pid"]))
+        server = self.served.server_of(user.name)
+        return server is not None and user.kill(lambda: kill(server))
+
+    def kill_guardian(self) -> bool:
+        user = self.random.choice(self.users)
+        guardian = self.served.notebooks().get(user.name, {}).get("pid")
+        return guardian is not None and user.kill(lambda: kill(guardian))
 
     def kill_zygote(self) -> bool:
         return self.served.kill_zygote()

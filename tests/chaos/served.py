@@ -123,6 +123,16 @@ class Served:
         told = json.loads(self.tell("notebook", "list", "--json"))
         return {entry["user"]: entry for entry in told}
 
+    def server_of(self, user: str) -> int | None:
+        """The process of a user's notebook that answers; a guardian holds it."""
+        entry = self.notebooks().get(user, {})
+        for path in self.disk.glob("state/notebooks/*/status.json"):
+            note = json.loads(path.read_text())
+            if note["guardian"]["pid"] == entry.get("pid"):
+                server: int | None = note["server"]
+                return server
+        return None
+
     @property
     def process(self) -> int:
         return int(self.status()["process"])

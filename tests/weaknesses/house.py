@@ -128,7 +128,9 @@ class Visitor:
     ) -> Answer:
         connection = http.client.HTTPConnection(self.address, timeout=PATIENCE)
         with closing(connection):
-            connection.request(method, path, body, self.fields | dict(fields or {}))
+            fields = self.fields | dict(fields or {})
+            is_chunked = "Transfer-Encoding" in fields
+            connection.request(method, path, body, fields, encode_chunked=is_chunked)
             return Answer(connection.getresponse())
 
     @property
@@ -192,6 +194,7 @@ class House:
         # Whatever is checked with `assert` would not be checked.
         self.served.environment |= {
             "PYTHONOPTIMIZE": "2",
+            "PERIJOVE_LOG__ACCESS": "off",
             "DATABASE_URL": "postgres://the-sites-secret",
             "PERIJOVE_TRUSTED_PROXIES": '["127.0.0.1/32"]',
         }
@@ -224,8 +227,18 @@ class House:
         told: dict[str, Any] = json.loads(self.tell("notebook", "status", user, "--json"))
         return told
 
+    def server(self, user: str) -> int:
+        """The process of a user's notebook that answers; a guardian holds it."""
+        guardian = self.notebook(user)["pid"]
+        notes = [json.loads(p.read_text()) for p in self.state.glob("notebooks/*/status.json")]
+        return next(int(one["server"]) for one in notes if one["guardian"]["pid"] == guardian)
+
     def running(self) -> list[str]:
         return [entry["user"] for entry in json.loads(self.tell("notebook", "list", "--json"))]
+
+    def end(self, user: str) -> None:
+        if user in self.running():
+            self.tell("notebook", "stop", user)
 
     def records(self) -> list[dict[str, Any]]:
         """What perijove has saved of its notebooks."""
@@ -245,9 +258,9 @@ class House:
         """The socket that a notebook's server listens on."""
         place = socket_paths().intersection(map(str, self.run.glob("notebook/*/sock")))
         owned = inodes(server)
-        found = [path for path, number in unix_sockets() if number in owned and path in place]
+        found = {path for path, number in unix_sockets() if number in owned and path in place}
         assert len(found) == 1, found
-        return found[0]
+        return found.pop()
 
     def check(self, **environment: str) -> str:
         """What `perijove check` says of these settings."""

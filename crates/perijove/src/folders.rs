@@ -5,7 +5,7 @@ use std::{
     io,
     os::{
         fd::{AsFd, OwnedFd},
-        unix::fs::{DirBuilderExt, MetadataExt},
+        unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     thread,
@@ -182,6 +182,7 @@ impl Lock {
             .truncate(false)
             .write(true)
             .read(true)
+            .mode(0o600)
             .open(&path)
             .map_err(failed)?;
         let until = Instant::now() + HELD;

@@ -44,11 +44,13 @@ def main(global_config, **settings):
 def _secret(folder):
     """One secret for all workers, readable by this account only."""
     path = os.path.join(folder, "var", "session.secret")
-    draft = f"{path}.{os.getpid()}"
-    with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
-        file.write(secrets.token_hex(32))
-    with contextlib.suppress(FileExistsError):
-        os.link(draft, path)
-    os.unlink(draft)
+    # A shell that runs the application may read here, and not write.
+    if not os.path.exists(path):
+        draft = f"{path}.{os.getpid()}"
+        with open(os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        os.unlink(draft)
     with open(path) as file:
         return file.read()

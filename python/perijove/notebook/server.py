@@ -207,6 +207,8 @@ def forced_settings(message: dict[str, Any]) -> dict[str, Any]:
     # A token lets Jupyter name any Origin in its answers; here only those that the gateway lets in.
     origins = message.get("allow_origin") or []
     server["allow_origin"] = ""
+    # With neither of both Jupyter names whichever Origin asks.
+    server["allow_origin_pat"] = "^(?!)"
     server["allow_credentials"] = bool(origins)
     if origins:
         server["allow_origin_pat"] = f"^(?:{'|'.join(map(re.escape, origins))})$"

@@ -8,6 +8,7 @@ environment lacks is one line there: the script may have been written for anothe
 from __future__ import annotations
 
 import ast
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -20,6 +21,7 @@ MISSING = "__perijove_missing__"
 
 def start(namespace: dict[str, Any]) -> None:
     """Runs the user's own PYTHONSTARTUP and, in a kernel, the script of the launch."""
+    find_in_unlisted_folders()
     problem = chain(os.environ.get("PERIJOVE_PYTHONSTARTUP"), namespace)
     shell = kernel_shell()
     if shell is None:
@@ -31,6 +33,38 @@ def start(namespace: dict[str, Any]) -> None:
     captured, said = run_file(os.environ.get("PERIJOVE_STARTUP"), shell.user_ns)
     fresh = set(shell.user_ns) - known
     show_before_first_cell(shell, captured, note + problem + said, fresh, noted)
+
+
+class Whatever(set[str]):
+    """Names of a folder that does not tell them: each may be there."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def find_in_unlisted_folders() -> None:
+    """Modules are imported from folders that may not be listed, too.
+
+    Where users' folders lie within the site's, a sandbox lets what is shared beside them be read,
+    and none of those folders be listed. Python takes a folder that it cannot list for an empty one.
+    """
+    finder: Any = importlib.machinery.FileFinder
+    fill = getattr(finder, "_fill_cache", None)
+    if fill is None or getattr(fill, "asks_for_each", False):
+        return
+
+    def fill_or_ask(self: Any) -> None:
+        fill(self)
+        if not self._path_cache:
+            try:
+                os.listdir(self.path or ".")
+            except PermissionError:
+                self._path_cache = self._relaxed_path_cache = Whatever()
+            except OSError:
+                pass
+
+    fill_or_ask.asks_for_each = True  # type: ignore[attr-defined]
+    finder._fill_cache = fill_or_ask
 
 
 def chain(path: str | None, namespace: dict[str, Any]) -> str:

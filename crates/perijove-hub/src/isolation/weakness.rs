@@ -43,6 +43,13 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
              other processes of its account; hint: Linux 6.12 does, and so does `notebook.run-as`"
         ));
     }
+    if plan.insecure {
+        found.push(
+            "notebooks are used by plain HTTP from everywhere, where whoever is on the way reads and \
+             changes all: `notebook.insecure` is set; hint: leave it out, and serve by HTTPS"
+                .to_owned(),
+        );
+    }
     if is_root && isolation.run_as.is_none() {
         found.push(
             "perijove runs as root, and notebooks with it; hint: set `notebook.run-as`, or start \
