@@ -51,7 +51,7 @@ class Example:
             "PERIJOVE_SITE__WORKERS": "2",
         }
         self.process: subprocess.Popen[str] | None = None
-        self.url = ""
+        self.listen, self.url = "127.0.0.1:0", ""
 
     def python(self, *arguments: str, **environment: str) -> None:
         """Runs the site's own Python in its folder."""
@@ -69,7 +69,7 @@ class Example:
         self.environment |= environment
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [self.command, "serve", "--listen", "127.0.0.1:0"],
+                [self.command, "serve", "--listen", self.listen],
                 cwd=self.root,
                 env=self.environment,
                 stdout=subprocess.PIPE,

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -224,6 +225,45 @@ def test_06_secrets_stay_where_they_belong(house: House) -> None:
     assert stat.S_IMODE(script.stat().st_mode) == 0o600
     settings.unlink()
     house.tell("notebook", "stop", "ada")
+
+
+def test_07_a_page_of_a_notebook_is_not_the_sites(another: Another) -> None:
+    house = another()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    # It stands in the configuration.
+    house.served.listen, domain = f"127.0.0.1:{port}", f"nb.localhost:{port}"
+    house.served.environment["PERIJOVE_NOTEBOOK__DOMAIN"] = f"http://{domain}"
+    house.serve()
+    ada = house.visitor("ada")
+    launched = ada.ask("/records/7/shell")
+    assert urllib.parse.urlsplit(launched.headers["Location"]).netloc == domain
+    target = launched.headers["Location"].partition(domain)[2]
+    ticket = Visitor(house.address).ask(target, fields=FOLLOWED | {"Host": domain})
+    there = Visitor(house.address)
+    there.name, there.cookie = "ada", ticket.headers["Set-Cookie"].split(";")[0]
+    own = {"Host": domain, "Origin": f"http://{domain}"}
+    deadline = time.monotonic() + PATIENCE
+    while there.ask(f"{ada.base}api/contents", fields=own).status != 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    # A page that the notebook serves is at the notebooks' origin, and nowhere else.
+    script = {"type": "file", "format": "text", "content": "<script>alert(1)</script>"}
+    path = f"{ada.base}api/contents/evil.html"
+    assert there.ask(path, "PUT", json.dumps(script), own).status == 201
+    page = there.ask(f"{ada.base}files/evil.html", fields=own)
+    assert (page.status, "<script>" in page.text) == (200, True)
+    at_site = ada.ask(f"{ada.base}files/evil.html")
+    assert (at_site.status != 200, "<script>" in at_site.text) == (True, False)
+    # The one's cookie is nothing to the other; and what such a page asks of the site is refused.
+    assert ada.ask(f"{ada.base}api/contents", fields=own).status in (401, 403)
+    assert there.ask("/records/8/shell").status in (401, 403)
+    foreign = {"Origin": f"http://{domain}", "Sec-Fetch-Site": "same-site"}
+    assert ada.ask("/records/8/shell", "POST", b"", foreign).status == 403
+    assert ada.ask("/notebook/shutdown", "POST", b"", foreign).status == 403
+    assert "share the origin" not in house.check()
+    del house.served.environment["PERIJOVE_NOTEBOOK__DOMAIN"]
+    assert "notebooks share the origin of the site" in house.check()
 
 
 def test_08_a_page_of_another_site_ends_and_replaces_nothing(house: House) -> None:

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::world::World;
 
 mod attacks;
+mod tenants;
 
 use attacks::{ATTACKS, Attack, HIDDEN, PREPARE};
 
