@@ -108,7 +108,7 @@ def test_a_developers_server_opens_notebooks(site: str, tmp_path: Path) -> None:
     # Another launch finds the same hub; a stop ends the notebook.
     assert urlsplit(ask(f"{site}/shell")[1]["location"]).port == hub.port
     assert ask(f"{site}/stop")[2] == "stopped"
-    assert ask(f"{own}/api", cookie)[0] == 404
+    assert ask(f"{own}/api", cookie)[0] == 424
 
 
 def test_the_hub_ends_when_nobody_needs_it(site: str, tmp_path: Path) -> None:

@@ -265,7 +265,11 @@ pub(super) fn progress(head: &Head, view: &View, is_front: bool) -> Response {
 
 pub(super) fn absent(head: &Head, view: Option<&View>) -> Response {
     if !wants_page(head) {
-        return json(404, "the notebook is not running", "open it from the site");
+        // A page of JupyterLab that is still open takes 404 to mean that its folder was removed, and
+        // asks again at once, for ever; of 424, which JupyterHub has for this, it makes nothing.
+        let was_there = view.is_some_and(|view| view.hash.is_some());
+        let status = if was_there { 424 } else { 404 };
+        return json(status, "the notebook is not running", "open it from the site");
     }
     let start = view.filter(|view| view.again.is_some());
     let values = context! {

@@ -25,7 +25,7 @@ async fn a_notebook_is_launched_used_and_stopped() {
     let answer = world.get("ada", "/notebook/ada/count").await;
     assert_eq!(
         (answer.status, &answer.json()["error"]),
-        (404, &json!("the notebook is not running"))
+        (424, &json!("the notebook is not running"))
     );
 }
 
