@@ -7,6 +7,7 @@ requests per CPU-second of all the server's processes together, which a busy mac
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
@@ -15,6 +16,7 @@ import time
 import traceback
 from pathlib import Path
 
+from precedence import precedence
 from servers import TREE, Tools
 
 from bench import HERE, Bench, log
@@ -22,6 +24,11 @@ from bench import HERE, Bench, log
 
 def main() -> int:
     options = arguments()
+    with precedence() if options.before_others else contextlib.nullcontext():
+        return measure(options)
+
+
+def measure(options: argparse.Namespace) -> int:
     os.environ.setdefault("PERIJOVE_PACKAGE", str(TREE / "python" / "perijove"))
     tools = Tools(options.perijove, options.python, options.node_modules)
     failed = []
@@ -54,6 +61,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--python", type=Path, default=TREE / "target/bench/bin/python")
     parser.add_argument("--node-modules", type=Path, default=TREE / "target/bench/node_modules")
     parser.add_argument("--output", type=Path, default=HERE / "out")
+    parser.add_argument(
+        "--before-others",
+        action="store_true",
+        help="servers and clients go before all else that the machine does (as root)",
+    )
     options = parser.parse_args()
     for group in options.groups:
         if group not in all_groups:

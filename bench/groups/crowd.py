@@ -5,14 +5,13 @@ The servers have both CPUs, which they share with the clients.
 
 from __future__ import annotations
 
-import subprocess
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from groups import notebook
-from measure import descendants, proportional_kib
+from measure import proportional_kib
 from servers import Server, running
 
 from bench import Bench, log
@@ -62,8 +61,7 @@ def crowd(bench: Bench, name: str, server: Server, user: Callable, users: int) -
     if "perijove" in name:
         notebook.until_prepared(server)
     arrivals = [user(f"user{number}") for number in range(users)]
-    for process in descendants(server.roots):
-        subprocess.run(["taskset", "-acp", "0,1", str(process)], capture_output=True)
+    notebook.use_both_cpus(server)
     empty = proportional_kib(notebook.all_roots(server))
     begin = time.perf_counter()
 
@@ -83,7 +81,7 @@ def crowd(bench: Bench, name: str, server: Server, user: Callable, users: int) -
     add = bench.results.add_figure
     add(f"of {users} users at once: how many failed", name, users - len(visits))
     computed = sorted(done for _, done in visits)
-    for share in (10, 50, 90, 100):
+    for share in range(10, 110, 10):
         done = computed[max(0, len(computed) * share // 100 - 1)]
         add(f"of {users} users at once: s until {share} % had a kernel that computes", name, done)
     add(f"of {users} users at once: MiB in all", name, full / 1024)

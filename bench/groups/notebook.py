@@ -1,4 +1,7 @@
-"""From click to ready notebook, and from execute to answer: perijove, JupyterHub, plain Jupyter."""
+"""From click to ready notebook, and from execute to answer: perijove, JupyterHub, plain Jupyter.
+
+The servers have both CPUs, as the clients do: a click is one person's.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +12,20 @@ import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 
 import peers
-from measure import free_port, proportional_kib
+from measure import descendants, free_port, proportional_kib
 from servers import SITES, Server, Tools, running, start
 
 from bench import Bench
 
 EXECUTIONS = 100
+# Who come one after the other to each server that was started.
+USERS = 3
 
 
 @dataclass
@@ -30,6 +35,8 @@ class Jupyter:
     address: str
     base: str
     headers: dict[str, str] = field(default_factory=dict)
+    # Its user's.
+    home: Path = Path("/nonexistent")
 
     def request(
         self, method: str, path: str, body: object = None
@@ -51,16 +58,42 @@ class Jupyter:
             time.sleep(0.01)
         raise TimeoutError(f"no Jupyter at {self.address}{self.base}")
 
+    def start_kernel(self) -> str:
+        status, body, _ = self.request("POST", f"{self.base}api/kernels", {"name": "python3"})
+        if status != 201:
+            raise RuntimeError(f"no kernel: {status} {body[:300]!r}")
+        identity: str = json.loads(body)["id"]
+        return identity
+
+    def answer_on_zeromq(self) -> float:
+        """Seconds from POST of a kernel to its answer on its own sockets."""
+        from jupyter_client import BlockingKernelClient
+
+        begin = time.perf_counter()
+        kernel = self.start_kernel()
+        client = BlockingKernelClient()
+        client.load_connection_file(
+            str(self.home / f".local/share/jupyter/runtime/kernel-{kernel}.json")
+        )
+        client.start_channels(stdin=False, hb=False, control=False)
+        identity = client.execute("1+1")
+        answer = client.get_shell_msg(timeout=60)
+        while answer["parent_header"].get("msg_id") != identity:
+            answer = client.get_shell_msg(timeout=60)
+        took = time.perf_counter() - begin
+        if answer["content"]["status"] != "ok":
+            raise RuntimeError(f"no answer: {answer['content']}")
+        client.stop_channels()
+        self.request("DELETE", f"{self.base}api/kernels/{kernel}")
+        return took
+
     def execute_times(self, executions: int = EXECUTIONS) -> tuple[float, list[float]]:
         """Seconds from POST of a kernel to its first answer, then of each further execution. The
         kernel is left running when there are none of these."""
         import websocket
 
         begin = time.perf_counter()
-        status, body, _ = self.request("POST", f"{self.base}api/kernels", {"name": "python3"})
-        if status != 201:
-            raise RuntimeError(f"no kernel: {status} {body[:300]!r}")
-        kernel = json.loads(body)["id"]
+        kernel = self.start_kernel()
         session = uuid.uuid4().hex
         channel = websocket.create_connection(
             f"ws://{self.address}{self.base}api/kernels/{kernel}/channels?session_id={session}",
@@ -122,11 +155,15 @@ def execute(channel, session: str) -> None:
             missing.discard("idle")
 
 
+# Ready before the first user comes, as it is from the second one on in any case.
+WARM = "warm = true\n"
+
+
 def perijove_site(server: Server, tools: Tools, folder: Path, more: str = "") -> None:
     text = (
         f'[site]\nroot = "{SITES}"\napp = "door:application"\nworkers = 1\npython = "{tools.python}"\n'
         f'[notebook]\nfolder = "{folder}/notebooks"\npython = "{tools.python}"\n'
-        f"max-notebooks = 200\n{more}"
+        f"max-notebooks = 200\n{more or WARM}"
     )
     peers.perijove(server, tools, folder, text)
 
@@ -141,6 +178,7 @@ c.ConfigurableHTTPProxy.auth_token = "bench"
 c.JupyterHub.spawner_class = "simple"
 c.JupyterHub.authenticator_class = "dummy"
 c.Authenticator.allow_all = True
+c.SimpleLocalProcessSpawner.home_dir_template = "{folder}/homes/{{username}}"
 c.Spawner.args = ["--allow-root"]
 c.Spawner.start_timeout = c.Spawner.http_timeout = 300
 c.JupyterHub.concurrent_spawn_limit = 0
@@ -169,7 +207,10 @@ def jupyter_on_tcp(server: Server, tools: Tools, folder: Path) -> None:
 
 def click_perijove(server: Server, user: str, patience: float = 60) -> Jupyter:
     jupyter = Jupyter(
-        server.address, f"/notebook/{user}/", {"Cookie": f"user={user}", "Origin": server.url}
+        server.address,
+        f"/notebook/{user}/",
+        {"Cookie": f"user={user}", "Origin": server.url},
+        server.folder / "notebooks" / user,
     )
     status, body, _ = jupyter.request("GET", "/launch")
     if status != 303:
@@ -186,17 +227,6 @@ def until_prepared(server: Server) -> None:
         if (status.get("starts") or {}).get("state") != "starting":
             return
         time.sleep(0.1)
-
-
-@contextlib.contextmanager
-def clicked_perijove(server: Server) -> Iterator[tuple[Jupyter, float]]:
-    until_prepared(server)
-    begin = time.perf_counter()
-    jupyter = click_perijove(server, "bench")
-    try:
-        yield jupyter, time.perf_counter() - begin
-    finally:
-        perijove_command(server, "notebook", "stop", "--all")
 
 
 def perijove_command(server: Server, *words: str) -> str:
@@ -218,7 +248,10 @@ def all_roots(server: Server) -> list[int]:
 
 def known_to_hub(server: Server, user: str) -> Jupyter:
     jupyter = Jupyter(
-        server.address, f"/user/{user}/", {"Authorization": "token bench-token-bench-token"}
+        server.address,
+        f"/user/{user}/",
+        {"Authorization": "token bench-token-bench-token"},
+        server.folder / "homes" / user,
     )
     end = time.monotonic() + 30
     while jupyter.request("GET", "/hub/api/")[0] != 200 and time.monotonic() < end:
@@ -234,47 +267,74 @@ def click_hub(jupyter: Jupyter, user: str, patience: float = 60) -> None:
     jupyter.wait_ready(patience)
 
 
-@contextlib.contextmanager
-def clicked_hub(server: Server) -> Iterator[tuple[Jupyter, float]]:
-    jupyter = known_to_hub(server, "bench")
-    begin = time.perf_counter()
-    click_hub(jupyter, "bench")
-    yield jupyter, time.perf_counter() - begin
-    jupyter.request("DELETE", "/hub/api/users/bench/server")
+Come = Callable[[Server, str], tuple[Jupyter, float]]
 
 
-@contextlib.contextmanager
-def clicked_tcp(server: Server) -> Iterator[tuple[Jupyter, float]]:
-    jupyter = Jupyter(server.address, "/", {"Authorization": "token bench"})
+def come_to_perijove(server: Server, user: str) -> tuple[Jupyter, float]:
+    until_prepared(server)
     begin = time.perf_counter()
+    jupyter = click_perijove(server, user)
+    return jupyter, time.perf_counter() - begin
+
+
+def come_to_hub(server: Server, user: str) -> tuple[Jupyter, float]:
+    jupyter = known_to_hub(server, user)
+    begin = time.perf_counter()
+    click_hub(jupyter, user)
+    return jupyter, time.perf_counter() - begin
+
+
+def come_to_tcp(server: Server, user: str) -> tuple[Jupyter, float]:
+    jupyter = Jupyter(server.address, "/", {"Authorization": "token bench"}, server.folder)
     jupyter.wait_ready()
-    yield jupyter, time.perf_counter() - begin
+    return jupyter, 0.0
 
 
-WAYS = {
-    "perijove": (perijove_site, clicked_perijove),
-    "JupyterHub + configurable-http-proxy": (hub, clicked_hub),
-    "jupyter_server on TCP": (jupyter_on_tcp, clicked_tcp),
+def end_perijove(server: Server) -> None:
+    perijove_command(server, "notebook", "stop", "--all")
+
+
+def end_hub(server: Server) -> None:
+    for number in range(USERS):
+        known_to_hub(server, f"user{number}").request(
+            "DELETE", f"/hub/api/users/user{number}/server"
+        )
+
+
+WAYS: dict[str, tuple[Callable[..., None], Come, Callable[[Server], None]]] = {
+    "perijove": (perijove_site, come_to_perijove, end_perijove),
+    "JupyterHub + configurable-http-proxy": (hub, come_to_hub, end_hub),
+    "jupyter_server on TCP": (jupyter_on_tcp, come_to_tcp, lambda server: None),
 }
 
 
 def run(bench: Bench) -> None:
     for _ in range(bench.rounds):
-        for name, (make, click) in WAYS.items():
-            with (
-                running(make, bench.tools, bench.folder / "notebook") as server,
-                click(server) as (jupyter, ready),
-            ):
+        for name, (make, come, end) in WAYS.items():
+            with running(make, bench.tools, bench.folder / "notebook") as server:
                 bench.note_commands(name, server)
-                figures(bench, name, server, jupyter, ready)
+                use_both_cpus(server)
+                try:
+                    for number in range(USERS):
+                        figures(bench, name, server, come(server, f"user{number}"))
+                finally:
+                    end(server)
 
 
-def figures(bench: Bench, name: str, server: Server, jupyter: Jupyter, ready: float) -> None:
+def use_both_cpus(server: Server) -> None:
+    for process in descendants(server.roots):
+        subprocess.run(["taskset", "-acp", "0,1", str(process)], capture_output=True)
+
+
+def figures(bench: Bench, name: str, server: Server, came: tuple[Jupyter, float]) -> None:
+    jupyter, ready = came
     add = bench.results.add_figure
     if WAYS[name][0] is not jupyter_on_tcp:
         add("ms from click to ready notebook", name, ready * 1e3)
     first, times = jupyter.execute_times()
     add("ms from POST of a kernel to its first answer", name, first * 1e3)
+    zeromq = jupyter.answer_on_zeromq()
+    add("ms from POST of a kernel to its first answer on ZeroMQ", name, zeromq * 1e3)
     add("ms from execute to answer (median of 100)", name, median(times) * 1e3)
     memory = proportional_kib(all_roots(server)) / 1024
-    add("MiB of memory, one user with a notebook", name, memory)
+    add(f"MiB of memory, up to {USERS} users with a notebook", name, memory)
