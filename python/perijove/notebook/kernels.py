@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import select
@@ -27,8 +28,9 @@ NAME = "perijove-provisioner"
 PROVISIONERS = list(entry_points(group=KernelProvisionerFactory.GROUP_NAME))
 # How long a fork may take; then the kernel is executed.
 PATIENCE = 5.0
-# A kernel's word that its sockets are there.
-BOUND = b"."
+# What a kernel says once its sockets are there.
+PORTS = ("shell_port", "iopub_port", "stdin_port", "control_port", "hb_port")
+LONGEST = 1024
 # Variables that mean something to an interpreter, or to the C library, when it starts.
 AT_START = ("PYTHON", "LD_", "MALLOC_", "GLIBC_", "LC_", "LANG", "OPENSSL_")
 CHANGED_BY_US = {"PYTHONSTARTUP"}
@@ -55,6 +57,7 @@ class Kernel:
         sys.path[:] = self.paths
         from ipykernel import kernelapp
 
+        take_ports(kernelapp.IPKernelApp)
         tell_when_bound(kernelapp.IPKernelApp, self.channel)
         kernelapp.launch_new_instance(parent_handle=os.getppid())
 
@@ -70,9 +73,27 @@ def tell_when_bound(kind: Any, channel: socket.socket) -> None:
         # Closed also when that fails.
         with channel, contextlib.suppress(BrokenPipeError):
             write(self, **more)
-            channel.sendall(BOUND)
+            channel.sendall(json.dumps({name: getattr(self, name) for name in PORTS}).encode())
 
     kind.write_connection_file = write_connection_file
+
+
+def take_ports(kind: Any) -> None:
+    """Takes another port where the one is taken that this kernel was to have: the server found it
+    free, and whoever starts at the same time finds it free, too."""
+    from zmq import ZMQError
+
+    bind = kind._try_bind_socket
+
+    def _try_bind_socket(self: Any, own: Any, port: int) -> Any:
+        try:
+            return bind(self, own, port)
+        except ZMQError as error:
+            if error.errno != errno.EADDRINUSE or self.transport != "tcp":
+                raise
+        return bind(self, own, 0)
+
+    kind._try_bind_socket = _try_bind_socket
 
 
 def begin(facts: dict[str, Any]) -> Kernel | Forker:
@@ -140,6 +161,8 @@ class Forked:
     def __init__(self, pid: int, descriptor: int) -> None:
         self.pid = pid
         self.returncode: int | None = None
+        # Where it listens, when it has said so.
+        self.ports: dict[str, int] = {}
         self._descriptor = descriptor
 
     def poll(self) -> int | None:
@@ -212,8 +235,9 @@ class Forker:
 
             forked = await asyncio.wait_for(talk(), PATIENCE)
             # It is there now, whether it says more or not.
-            with contextlib.suppress(OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(loop.sock_recv(ours, len(BOUND)), PATIENCE)
+            with contextlib.suppress(OSError, asyncio.TimeoutError, ValueError):
+                said = await asyncio.wait_for(loop.sock_recv(ours, LONGEST), PATIENCE)
+                forked.ports = json.loads(said)
             return forked
 
 
@@ -257,6 +281,9 @@ class ForkingProvisioner(LocalProvisioner):
             else:
                 self.process = forked
                 self.pid = self.pgid = forked.pid
+                for name, port in forked.ports.items():
+                    setattr(self.parent, name, port)
+                self.connection_info = self.parent.get_connection_info()
                 return self.connection_info
         self.log.info("Kernel %s is started cold: %s", self.kernel_id, reason)
         return await super().launch_kernel(cmd, **kwargs)
