@@ -14,6 +14,7 @@ mod asking;
 mod authority;
 mod client;
 mod computes;
+mod crowd;
 mod disk;
 mod idle;
 mod interrupted;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// What the hub says of its zygote, once that is so.
-async fn starts(world: &World, is_so: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn starts(world: &World, is_so: impl Fn(&Value) -> bool) -> Value {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let starts = world.control("GET", "/starts", Value::Null).await.json();
@@ -33,7 +33,7 @@ fn is_ready(starts: &Value) -> bool {
 }
 
 /// One whose zygote is ready: on a busy machine that may take longer than a start waits for it.
-async fn ready_world(mut notebook: Value, python: PathBuf) -> World {
+pub(crate) async fn ready_world(mut notebook: Value, python: PathBuf) -> World {
     notebook["start-timeout"] = json!("120s");
     // Made at once, not with the first notebook.
     notebook["warm"] = json!(true);
