@@ -138,8 +138,8 @@ class Control:
         is asked first if a kernel computes; `from_elsewhere` says that the user followed a link on
         another site's page, and is asked before anything is replaced. `visitor` (`origin`, by which
         the site was reached, `fields` of the request such as `Cookie`, and its `address`) lets
-        perijove ask the site again where notebooks have a domain of their own. `settings` (`folder`,
-        `kill-timeout` in seconds, `domain`) rank below perijove's own configuration.
+        perijove ask the site again where notebooks have a domain of their own. `settings`
+        (`folder`, `kill-timeout` in seconds, `domain`) rank below perijove's own configuration.
         """
         body = dict(context or {})
         for reserved in ("beside", "from-elsewhere", "settings", "visitor", "when-busy"):

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -53,6 +54,7 @@ def serving() -> Iterator[Callable[..., Site]]:
             site = Site(Path(folder), command, example)
             prepare(site)
             site.environment |= environment
+            site.listen = environment.get("PERIJOVE_LISTEN", site.listen)
             sites.append(site)
             return site.start()
 
@@ -77,12 +79,12 @@ def start_once() -> Iterator[Callable[..., Site]]:
 
 
 @pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[[], Page]]:
+def window(browser: Browser) -> Iterator[Callable[..., Page]]:
     """A window of one's own: no cookie is shared with the others."""
     contexts: list[BrowserContext] = []
 
-    def window() -> Page:
-        context = browser.new_context(viewport={"width": 1280, "height": 860})
+    def window(**options: Any) -> Page:
+        context = browser.new_context(viewport={"width": 1280, "height": 860}, **options)
         contexts.append(context)
         return context.new_page()
 

@@ -92,6 +92,11 @@ impl Domain {
         if self.has_host_for_each { format!("*.{}", self.name) } else { self.name.clone() }
     }
 
+    /// All its origins, as policies write them: `https://*.nb.example.com`.
+    pub(crate) fn origins(&self) -> String {
+        self.origin(&self.hosts())
+    }
+
     /// The host of a user's notebooks, without port.
     pub(crate) fn host_of(&self, user: &User) -> String {
         if self.has_host_for_each {

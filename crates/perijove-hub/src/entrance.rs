@@ -59,8 +59,12 @@ impl Entrance {
             }
         }
         match (below, head.method(), &self.login) {
-            ("-/login", "GET" | "HEAD", Some(login)) => form_of(login, &request, &plan.path),
-            ("-/login", "POST", Some(login)) => sign_in(login, &request, &plan).await,
+            ("-/login", "GET" | "HEAD", Some(login)) => {
+                leading_on(form_of(login, &request, &plan.path), &plan)
+            }
+            ("-/login", "POST", Some(login)) => {
+                leading_on(sign_in(login, &request, &plan).await, &plan)
+            }
             ("-/logout", "GET" | "HEAD", Some(_)) => Response::redirect(303, &address(&plan.path)),
             ("-/logout", "POST", Some(login)) => sign_out(login, &request, &plan).await,
             _ => pages::not_here(head),
@@ -98,6 +102,18 @@ fn asked(request: &ServiceRequest) -> Asked<'_> {
 
 fn towards<'a>(request: &'a ServiceRequest, plan: &'a Plan) -> Towards<'a> {
     Towards { client: &request.client, path: &plan.path, is_framed: plan.is_framed() }
+}
+
+/// Where a form leads to in the end counts, too, for what a page's policy says about forms.
+fn leading_on(mut answer: Response, plan: &Plan) -> Response {
+    const POLICY: &str = "Content-Security-Policy";
+    let policy =
+        answer.fields.get(POLICY).map(|policy| String::from_utf8_lossy(policy).into_owned());
+    if let (Some(domain), Some(policy)) = (&plan.domain, policy) {
+        let forms = format!("form-action 'self' {}", domain.origins());
+        answer.fields.set(POLICY, policy.replace("form-action 'self'", &forms));
+    }
+    answer
 }
 
 /// The form; whoever is signed in is told so, and can sign out.

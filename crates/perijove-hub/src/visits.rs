@@ -127,7 +127,7 @@ impl Visits {
         if is_full || known.values().filter(|visit| of_user(visit)).count() >= MOST_OF_ONE {
             let those = known.iter().filter(|(_, visit)| is_full || of_user(visit));
             let first = those.min_by_key(|(_, visit)| visit.until).map(|(name, _)| name.clone());
-            for name in &first {
+            if let Some(name) = &first {
                 known.remove(name);
             }
             gone.extend(first);
