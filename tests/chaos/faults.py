@@ -111,7 +111,13 @@ class Faults:
         return guardian is not None and user.kill(lambda: kill(guardian))
 
     def kill_zygote(self) -> bool:
-        return self.served.kill_zygote()
+        # It takes a while until there is one again.
+        deadline = time.monotonic() + self.random.uniform(5, 20)
+        while not self.served.kill_zygote():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def kill_workers(self) -> bool:
         self.served.kill_workers()

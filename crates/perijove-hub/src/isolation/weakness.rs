@@ -1,7 +1,10 @@
 //! What the settings leave open, in plain words.
 
 use super::{Keeper, keeper};
-use crate::{config::Plan, domain::bare};
+use crate::{
+    config::{Isolation, Plan},
+    domain::bare,
+};
 
 /// Each weakness that is open with these settings on this machine, with what closes it. It may
 /// block for a moment.
@@ -43,13 +46,6 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
              other processes of its account; hint: Linux 6.12 does, and so does `notebook.run-as`"
         ));
     }
-    if plan.insecure {
-        found.push(
-            "notebooks are used by plain HTTP from everywhere, where whoever is on the way reads and \
-             changes all: `notebook.insecure` is set; hint: leave it out, and serve by HTTPS"
-                .to_owned(),
-        );
-    }
     if is_root && isolation.run_as.is_none() {
         found.push(
             "perijove runs as root, and notebooks with it; hint: set `notebook.run-as`, or start \
@@ -57,6 +53,21 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
+    found.extend(of_limits(isolation));
+    if plan.insecure {
+        found.push(
+            "notebooks are used by plain HTTP from everywhere, where whoever is on the way reads and \
+             changes all: `notebook.insecure` is set; hint: leave it out, and serve by HTTPS"
+                .to_owned(),
+        );
+    }
+    found.extend(of_origins(plan));
+    found
+}
+
+/// What a notebook could take from the others.
+fn of_limits(isolation: &Isolation) -> Vec<String> {
+    let mut found = Vec::new();
     if isolation.wants_group() && perijove_process::group::writable().is_none() {
         found.push(
             "no control group can be written here: the memory of a notebook is limited for each \
@@ -71,7 +82,6 @@ pub fn weaknesses(plan: &Plan) -> Vec<String> {
                 .to_owned(),
         );
     }
-    found.extend(of_origins(plan));
     found
 }
 
