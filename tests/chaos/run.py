@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 
 from faults import Faults
-from served import DISK, PATIENCE, Served, processes_in
-from user import Seen, User
+from served import DISK, Served, processes_in
+from user import ABSENCE, Seen, User
 from windows import Windows
 
 USERS, WITH_WINDOWS = 20, 2
@@ -79,7 +79,7 @@ def chaos(served: Served, wanted: argparse.Namespace, seen: Seen) -> None:
         for thread in [*users, windows]:
             thread.start()
         for worker in [*users, *windows.people]:
-            if not worker.at_work.wait(2 * PATIENCE):
+            if not worker.at_work.wait(ABSENCE):
                 seen.complain(f"{worker.name} does not begin to work")
         print(f"all at work after {time.monotonic() - begun:.1f} s", flush=True)
         begun = time.monotonic()
@@ -105,11 +105,11 @@ def settle(users: list[User], windows: Windows, seen: Seen) -> None:
         user.at_work.clear()
     windows.stopping.set()
     for user in users:
-        if not user.at_work.wait(2 * PATIENCE):
+        if not user.at_work.wait(ABSENCE):
             seen.complain(f"{user.name} does not come back")
         user.stopping.set()
     for thread in [*users, windows]:
-        thread.join(4 * PATIENCE)
+        thread.join(4 * ABSENCE)
         if thread.is_alive():
             seen.complain(f"{thread.name} does not end")
 

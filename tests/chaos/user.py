@@ -12,7 +12,7 @@ from typing import Any
 
 import nbformat
 from client import Channels, Client, Trouble
-from served import MEMORY, PATIENCE
+from served import MEMORY
 
 #: Whose the kernel is, which one it is, how far it has counted, its process.
 LOOK = (
@@ -20,6 +20,9 @@ LOOK = (
     "os.path.basename(os.environ['HOME']))"
 )
 COUNT = "n += 1\nprint(owner, born, n)"
+#: Seconds until whoever comes back must be at work: on a busy machine a server is started while
+#: perijove is, and both several times.
+ABSENCE = 240.0
 #: Lines of a file that is saved: long enough that half of it could be written.
 LINES = 3000
 
@@ -124,8 +127,8 @@ class User(Mortal, threading.Thread):
                 except Trouble as trouble:
                     self.seen.trouble(str(trouble))
                     self.stopping.wait(self.random.uniform(0.05, 0.3))
-                if time.monotonic() - self.worked_at > PATIENCE:
-                    self.seen.complain(f"{self.name} has been kept out for {PATIENCE:.0f} s")
+                if time.monotonic() - self.worked_at > ABSENCE:
+                    self.seen.complain(f"{self.name} has been kept out for {ABSENCE:.0f} s")
                     self.worked_at = time.monotonic()
         except Exception as error:
             self.seen.complain(f"{self.name} cannot go on: {error!r}")
@@ -249,10 +252,10 @@ class User(Mortal, threading.Thread):
     def read_back(self) -> None:
         file = self.random.choice(self.files)
         status, text = self.client.ask("GET", f"{self.client.base}files/{file.name}")
-        if status not in (200, 404):
-            return
-        self.check(file, text if status == 200 else None)
-        self.seen.add(read_back=1)
+        # What is not there may be the notebook, as well: on the disk it is looked at in the end.
+        if status == 200:
+            self.check(file, text)
+            self.seen.add(read_back=1)
 
     def check(self, file: File, text: bytes | None) -> None:
         if not file.holds(text):

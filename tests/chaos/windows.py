@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import sys
@@ -11,8 +12,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from served import PATIENCE
-from user import Mortal, Seen
+from user import ABSENCE, Mortal, Seen
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
 
@@ -85,14 +85,14 @@ class Person(Mortal):
         except (Error, AssertionError) as error:
             self.seen.trouble(f"a window: {str(error).splitlines()[0]}")
             self._close()
-            if time.monotonic() - self.worked_at > PATIENCE:
+            if time.monotonic() - self.worked_at > ABSENCE:
                 self.seen.complain(f"{self.name}'s window has been kept out: {error}")
                 self.worked_at = time.monotonic()
 
     def finish(self, browser: Browser) -> None:
         """Once more when all is quiet: what was counted is still there."""
         self._close()
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + ABSENCE
         before = self.count
         while self.count == before:
             if time.monotonic() > deadline:
@@ -118,7 +118,9 @@ class Person(Mortal):
     def _close(self) -> None:
         if self.lab is not None:
             context, self.lab = self.lab.page.context, None
-            context.close()
+            # A dialog that somebody was about to close goes with it.
+            with contextlib.suppress(Error):
+                context.close()
 
     def _work(self, lab: Lab) -> None:
         deaths = self.deaths()
@@ -168,7 +170,7 @@ class Person(Mortal):
         except ValueError as error:
             self.seen.complain(f"{self.name}'s notebook is torn: {error}")
             return
-        if cells != self.kept and cells not in self.attempts:
+        if self.kept is not None and cells != self.kept and cells not in self.attempts:
             wanted = [len(one) for one in [self.kept or [], *self.attempts]]
             self.seen.complain(f"{self.name}'s notebook has {len(cells)} cells, of {wanted}")
 
