@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from lab import OUT
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 from site_under_test import TREE, Site
 
 #: For a browser in a container, with nothing of its own to fetch.
@@ -18,6 +19,9 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
+
+#: On a test: that it has failed.
+FAILED = pytest.StashKey[bool]()
 
 #: The program as cargo builds it, and as the wheel installs it. The sites run in another
 #: environment, which has no perijove in it.
@@ -78,8 +82,16 @@ def start_once() -> Iterator[Callable[..., Site]]:
         yield start
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.when == "call" and report.failed:
+        item.stash[FAILED] = True
+    return report
+
+
 @pytest.fixture
-def window(browser: Browser) -> Iterator[Callable[..., Page]]:
+def window(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
     """A window of one's own: no cookie is shared with the others."""
     contexts: list[BrowserContext] = []
 
@@ -89,5 +101,11 @@ def window(browser: Browser) -> Iterator[Callable[..., Page]]:
         return context.new_page()
 
     yield window
+    pages = [page for context in contexts for page in context.pages]
+    if FAILED in request.node.stash:
+        # What was to be seen then.
+        for number, page in enumerate(pages):
+            with suppress(Error):
+                page.screenshot(path=OUT / f"failed-{request.node.name}-{number}.png", timeout=5000)
     for context in contexts:
         context.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -13,6 +14,11 @@ OUT = Path(__file__).resolve().parents[1] / "out"
 PATIENCE = 90_000
 
 
+#: The notebook that is seen: JupyterLab opens again what was open in its other tabs, too.
+OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+CELLS = f"{OPEN} .jp-CodeCell >> visible=true"
+
+
 class Lab:
     """One tab with a notebook open in it."""
 
@@ -21,26 +27,29 @@ class Lab:
         page.set_default_timeout(PATIENCE)
         # While perijove is away JupyterLab says so, once; whoever works on has read it.
         away = page.locator(".jp-Dialog", has_text="Server Connection Error")
+        # A notebook without a kernel's name in it asks for one.
+        kernel = page.locator(".jp-Dialog", has_text="Select Kernel")
+        page.add_locator_handler(kernel, lambda: kernel.locator(".jp-mod-accept").click())
         page.add_locator_handler(away, lambda: away.locator(".jp-mod-accept").click())
 
     def appears(self) -> Lab:
         """Wait until the first notebook is open, and its kernel idle."""
-        self.page.locator(".jp-Notebook .jp-CodeCell").first.wait_for()
-        self._choose_kernel()
+        self.page.locator(CELLS).first.wait_for()
         self.kernel_is_idle()
+        self.page.locator(f"{OPEN} .jp-Spinner").wait_for(state="detached")
         return self
 
     def kernel_is_idle(self) -> None:
         expect(self._status()).to_have_attribute("data-status", "idle", timeout=PATIENCE)
 
     def greeting(self) -> str:
-        texts = self.page.locator(".jp-Notebook .jp-RenderedMarkdown").all_inner_texts()
+        texts = self.page.locator(f"{OPEN} .jp-RenderedMarkdown").all_inner_texts()
         return "\n".join(texts)
 
     def run(self, code: str) -> str:
         """Type code into the last cell, run it, and read what it answers."""
         index = self.begin(code)
-        cell = self.page.locator(".jp-Notebook .jp-CodeCell").nth(index)
+        cell = self.page.locator(CELLS).nth(index)
         expect(cell.locator(".jp-InputArea-prompt")).to_have_text(
             re.compile(r"\[\d+\]:"), timeout=PATIENCE
         )
@@ -48,11 +57,17 @@ class Lab:
 
     def begin(self, code: str) -> int:
         """The same without waiting for an answer; which cell it is."""
-        cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
+        cell = self.page.locator(CELLS).last
         cell.locator(".cm-content").click()
         self.page.keyboard.insert_text(code)
-        index = self.page.locator(".jp-Notebook .jp-CodeCell").count() - 1
+        index = self.page.locator(CELLS).count() - 1
         self.page.keyboard.press("Shift+Enter")
+        # What is run before the page has its kernel is forgotten.
+        cell = self.page.locator(CELLS).nth(index)
+        begun = re.compile(r"\[(\*|\d+)\]:")
+        while not _has_text(cell.locator(".jp-InputArea-prompt"), begun):
+            cell.locator(".cm-content").click()
+            self.page.keyboard.press("Shift+Enter")
         return index
 
     def picture_of_last_run(self) -> Locator:
@@ -80,7 +95,9 @@ class Lab:
         """JupyterLab asks once whether it may show news."""
         news = self.page.locator(".Toastify__toast", has_text="Jupyter news")
         if news.count():
-            news.get_by_role("button", name="No").first.click()
+            # It goes by itself, too.
+            with contextlib.suppress(TimeoutError):
+                news.get_by_role("button", name="No").first.click(timeout=5000)
             news.wait_for(state="detached")
 
     def screenshot(self, name: str) -> None:
@@ -88,19 +105,19 @@ class Lab:
         self.page.screenshot(path=OUT / f"{name}.png")
 
     def _status(self) -> Locator:
-        return self.page.locator(".jp-Notebook-ExecutionIndicator").first
+        return self.page.locator(f"{OPEN} .jp-Notebook-ExecutionIndicator").first
 
     def _terminal(self) -> Locator:
         return self.page.locator(".jp-Terminal:not(.lm-mod-hidden) .xterm-screen")
 
-    def _choose_kernel(self) -> None:
-        """A notebook without a kernel's name in it asks for one."""
-        dialog = self.page.locator(".jp-Dialog", has_text="Select Kernel")
-        try:
-            dialog.wait_for(timeout=1500)
-        except TimeoutError:
-            return
-        dialog.locator(".jp-mod-accept").click()
+
+def _has_text(place: Locator, text: re.Pattern[str]) -> bool:
+    """Whether it has, within a moment."""
+    try:
+        expect(place).to_have_text(text, timeout=5000)
+    except AssertionError:
+        return False
+    return True
 
 
 class Notebook7(Lab):

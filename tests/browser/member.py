@@ -70,15 +70,16 @@ class Member:
 class Kernel:
     """A kernel as one page sees it."""
 
-    def __init__(self, member: Member, kernel: str) -> None:
-        self.member, self.kernel = member, kernel
+    def __init__(self, member: Member, kernel: str, notebook: str = "") -> None:
+        """`notebook` is the part of the address of one that is not the first: `~name/`."""
+        self.member, self.address = member, f"{notebook}api/kernels/{kernel}/channels"
         self.session = uuid.uuid4().hex
         self.socket: ClientConnection
 
     @contextmanager
     def connected(self, through: str | None = None) -> Iterator[Kernel]:
         """Connects, for the first time or once more as the same page."""
-        path = f"api/kernels/{self.kernel}/channels?session_id={self.session}"
+        path = f"{self.address}?session_id={self.session}"
         with self.member.websocket(path, through) as self.socket:
             yield self
 

@@ -79,9 +79,14 @@ class Site:
 
     def launch(self, notebook: str, context: Mapping[str, Any]) -> Any:
         """Starts a notebook, or joins it, as the site's own views do."""
+        body = {"settings": {"folder": str(self.root / "var/notebooks")}, **context}
+        return self.ask("POST", f"/notebooks/{notebook}", body)
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        """A request on the control socket."""
         with closing(UnixConnection(self.folder / "run/control.sock")) as control:
-            body = {"settings": {"folder": str(self.root / "var/notebooks")}, **context}
-            control.request("POST", f"/notebooks/{notebook}", json.dumps(body), self._proof())
+            text = json.dumps(body) if body is not None else None
+            control.request(method, path, text, self._proof())
             answer = control.getresponse()
             told = json.loads(answer.read())
         assert answer.status in (200, 202), told
@@ -89,7 +94,7 @@ class Site:
 
     def notebook(self, name: str) -> Any:
         """What perijove tells of a notebook."""
-        return json.loads(self.tell("notebook", "status", name, "--json"))
+        return self.ask("GET", f"/notebooks/{name}")
 
     def wait(self, name: str, is_so: Callable[[Any], bool], seconds: float = PATIENCE) -> Any:
         """What it tells once that is so."""

@@ -29,6 +29,8 @@ def test_two_people_work_side_by_side_and_a_guest_looks_on(start: Start, window:
     assert "a variable from the site" in lab.greeting()
     assert lab.run("a + b") == "'foobar'"
     assert lab.run("session.query(Order).count()") == "465"
+    # The site's own modules, as far as it has shared them.
+    assert lab.run("import shop; shop.__name__, Order.__module__") == "('shop', 'shop.models')"
     lab.run(
         "import matplotlib.pyplot as plt\n"
         "plt.plot([order.total for order in session.query(Order)])\n"

@@ -43,16 +43,19 @@
 
   let banner = null;
 
+  function makeBanner() {
+    const made = document.createElement("div");
+    made.id = "perijove-warning";
+    made.setAttribute("role", "alert");
+    Object.assign(made.style, STYLE);
+    document.body.append(made);
+    return made;
+  }
+
   function show(state, save) {
     const warning = state.warning;
     const left = Math.max(0, Math.round(warning.at - state.now));
-    if (!banner) {
-      banner = document.createElement("div");
-      banner.id = "perijove-warning";
-      banner.setAttribute("role", "alert");
-      Object.assign(banner.style, STYLE);
-      document.body.append(banner);
-    }
+    banner = banner || makeBanner();
     const at = new Date(Date.now() + left * 1000);
     const time = at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
     const why = document.createElement("span");
@@ -75,6 +78,21 @@
     } else {
       button("Save all", save);
     }
+  }
+
+  function showEnd() {
+    hide();
+    banner = makeBanner();
+    const words = document.createElement("span");
+    words.textContent = "This notebook has ended, with its kernels. What was saved is where it was.";
+    const link = document.createElement("button");
+    link.textContent = "Go on from there";
+    link.style.cssText = BUTTON;
+    link.addEventListener("click", () => {
+      window.onbeforeunload = null;
+      location.assign(base);
+    });
+    banner.append(words, link);
   }
 
   // Once in each tab, for each time that something has come to its end.
@@ -142,6 +160,8 @@
             saved = warning.at;
             save();
           }
+        } else if (state.state === "absent" || state.state === "failed") {
+          showEnd();
         } else {
           hide();
         }
@@ -199,10 +219,16 @@
       optional: optional.filter(Boolean),
       activate: (app, ...found) => {
         const [menu, tracker] = given.map(is => (is ? found.shift() : null));
+        // Only what is changed: to save is to use the notebook, which puts its end off.
         save = async () => {
-          for (const command of ["docmanager:save-all", "docmanager:save"]) {
-            if (app.commands.hasCommand(command)) return app.commands.execute(command).catch(() => {});
+          const saved = [];
+          for (const widget of app.shell.widgets("main")) {
+            const { context } = widget;
+            if (context && context.model && context.model.dirty) {
+              saved.push(context.save().catch(() => {}));
+            }
           }
+          await Promise.all(saved);
         };
         app.commands.addCommand("perijove:shut-down", {
           label: "Shut Down",
@@ -250,6 +276,8 @@
       const notebook = window.Jupyter && window.Jupyter.notebook;
       if (notebook && notebook.dirty) return notebook.save_notebook();
     };
+    // There is no way out of here but the site's own.
+    document.getElementById("login_widget")?.remove();
     const menu = document.getElementById("file_menu");
     if (menu && !document.getElementById("shutdown")) {
       for (const [id, text, act] of [
