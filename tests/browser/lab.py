@@ -30,7 +30,7 @@ class Lab:
         # A notebook without a kernel's name in it asks for one.
         kernel = page.locator(".jp-Dialog", has_text="Select Kernel")
         page.add_locator_handler(kernel, lambda: kernel.locator(".jp-mod-accept").click())
-        page.add_locator_handler(away, lambda: away.locator(".jp-mod-accept").click())
+        page.add_locator_handler(away, lambda: away.get_by_role("button").last.click())
 
     def appears(self) -> Lab:
         """Wait until the first notebook is open, and its kernel idle."""
