@@ -76,11 +76,13 @@ pub(crate) struct End {
     pub(crate) requests: Instant,
     /// While there are websockets and other upgraded connections.
     pub(crate) websockets: Instant,
+    /// What it may take, after that, to say good-bye to those.
+    pub(crate) good_bye: Duration,
 }
 
 impl End {
     pub(crate) fn at(deadline: Instant) -> Self {
-        Self { requests: deadline, websockets: deadline }
+        Self { requests: deadline, websockets: deadline, good_bye: leaving::AT_LEAST }
     }
 
     /// As a plan allows, from now on.
@@ -89,6 +91,7 @@ impl End {
         Self {
             requests: now + plan.drain_time,
             websockets: now + plan.websocket_time.max(plan.drain_time),
+            good_bye: leaving::GOOD_BYE,
         }
     }
 
@@ -97,6 +100,7 @@ impl End {
         Self {
             requests: self.requests.min(other.requests),
             websockets: self.websockets.min(other.websockets),
+            good_bye: self.good_bye.min(other.good_bye),
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::{
 use super::{End, Phase, Place, Process, Shared, Wish, wish};
 
 /// What a worker may take to end when the time for draining is used up.
-const AT_LEAST: Duration = Duration::from_millis(500);
-/// What it may take when it has lived on for its websockets: it may want to say good-bye.
-const GOOD_BYE: Duration = Duration::from_secs(5);
+pub(super) const AT_LEAST: Duration = Duration::from_millis(500);
+/// What one that was replaced may take when it has websockets then: it may want to say good-bye.
+pub(super) const GOOD_BYE: Duration = Duration::from_secs(5);
 
 /// A worker on its way out.
 pub(super) struct Leaving {
@@ -50,7 +50,7 @@ impl Leaving {
         let pid = Some(self.process.child.pid());
         self.shared.roll.change(self.place, |status| status.enter(Phase::Lingering, pid));
         self.until(upstreams.hung_up(id), |end| end.websockets).await;
-        if self.end.requests < self.end.websockets { GOOD_BYE } else { AT_LEAST }
+        self.end.good_bye
     }
 
     /// Waits for something until a deadline, which a wish may bring nearer. False when the process
