@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from faults import Faults
-from served import DISK, Served, processes_in
+from served import DISK, TREE, Served, processes_in
 from user import ABSENCE, Seen, User
 from windows import Windows
 
@@ -47,10 +47,23 @@ def main() -> int:
         try:
             chaos(Served(folder, disk), wanted, seen)
         finally:
+            if seen.wrong:
+                keep(folder, disk, wanted.seed)
             subprocess.run(["umount", "--lazy", disk], check=True)
     for wrong in seen.wrong:
         print(f"WRONG: {wrong}")
     return 1 if seen.wrong else 0
+
+
+def keep(folder: Path, disk: Path, seed: int) -> None:
+    """What the logs say is wanted when something was wrong."""
+    place = TREE / "target/chaos" / str(seed)
+    place.mkdir(parents=True, exist_ok=True)
+    for log in (folder / "perijove.log", *disk.glob("*.log"), *disk.glob("state/notebooks/*/*")):
+        if log.is_file():
+            name = str(log.relative_to(folder)).replace("/", "-")
+            (place / name).write_bytes(log.read_bytes())
+    print(f"the logs are in {place}", flush=True)
 
 
 def go_inside(wanted: argparse.Namespace) -> int:
