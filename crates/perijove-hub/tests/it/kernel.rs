@@ -1,6 +1,9 @@
 //! A kernel over its websocket, as Jupyter's own pages talk to it.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
@@ -15,7 +18,6 @@ use crate::{
 pub(crate) struct Kernel {
     pub(crate) id: String,
     socket: Socket,
-    count: u32,
 }
 
 /// A request of Jupyter's API that changes something.
@@ -38,7 +40,7 @@ impl Kernel {
     pub(crate) async fn join(world: &World, user: &str, id: &str) -> Self {
         let path = format!("/notebook/{user}/api/kernels/{id}/channels?session_id=test");
         let socket = world.websocket(user, &path).await.unwrap();
-        let mut kernel = Self { id: id.to_owned(), socket, count: 0 };
+        let mut kernel = Self { id: id.to_owned(), socket };
         kernel.wait().await;
         kernel
     }
@@ -74,8 +76,9 @@ impl Kernel {
     }
 
     async fn send(&mut self, kind: &str, content: Value) -> String {
-        self.count += 1;
-        let id = format!("message-{}", self.count);
+        // No two are the same, as Jupyter wants it: what an earlier connection missed comes again.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let id = format!("message-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let message = json!({
             "channel": "shell", "buffers": [], "parent_header": {}, "metadata": {},
             "header": {

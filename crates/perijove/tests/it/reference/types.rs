@@ -81,10 +81,15 @@ impl Sources {
         for item in items {
             match item {
                 Item::Struct(found) => {
-                    self.structs.insert(format!("{prefix}{}", found.ident), found);
+                    let name = found.ident.to_string();
+                    self.structs.insert(format!("{prefix}{name}"), found.clone());
+                    // What it is called where it is at home.
+                    self.structs.entry(name).or_insert(found);
                 }
                 Item::Enum(found) => {
-                    self.enums.insert(format!("{prefix}{}", found.ident), found);
+                    let name = found.ident.to_string();
+                    self.enums.insert(format!("{prefix}{name}"), found.clone());
+                    self.enums.entry(name).or_insert(found);
                 }
                 Item::Impl(found) => {
                     if let Some((name, values)) = defaults::of_impl(&found) {
@@ -106,6 +111,8 @@ impl Sources {
                 tables.push(self.table(&inner, &key, is_many));
             } else if let Some(kind) = self.kind(&field.ty) {
                 settings.push(self.setting(type_name, field, kind));
+            } else {
+                panic!("nobody knows what can be written for {name}.{key}");
             }
         }
         Table { name: name.to_owned(), is_list, docs: docs_of(&found.attrs), settings, tables }
