@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, TimeoutError, expect
@@ -17,6 +18,14 @@ PATIENCE = 90_000
 #: The notebook that is seen: JupyterLab opens again what was open in its other tabs, too.
 OPEN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
 CELLS = f"{OPEN} .jp-CodeCell >> visible=true"
+
+#: Whether this page's notebook is connected to a kernel, as the server sees it.
+HAS_KERNEL = """async () => {
+  const config = JSON.parse(document.getElementById("jupyter-config-data").textContent);
+  const sessions = await (await fetch(config.baseUrl + "api/sessions")).json();
+  const file = decodeURIComponent(location.pathname.split("/").pop());
+  return sessions.some(each => each.path.endsWith(file) && each.kernel.connections > 0);
+}"""
 
 
 class Lab:
@@ -35,6 +44,12 @@ class Lab:
     def appears(self) -> Lab:
         """Wait until the first notebook is open, and its kernel idle."""
         self.page.locator(CELLS).first.wait_for()
+        # What is run before that starts another one.
+        deadline = time.monotonic() + PATIENCE / 1000
+        while not self._has_kernel():
+            assert time.monotonic() < deadline, "the page has no kernel"
+            # A dialog may ask for one: it is answered before anything is looked at.
+            expect(self._status()).to_be_visible(timeout=PATIENCE)
         self.kernel_is_idle()
         self.page.locator(f"{OPEN} .jp-Spinner").wait_for(state="detached")
         return self
@@ -43,8 +58,9 @@ class Lab:
         expect(self._status()).to_have_attribute("data-status", "idle", timeout=PATIENCE)
 
     def greeting(self) -> str:
-        texts = self.page.locator(f"{OPEN} .jp-RenderedMarkdown").all_inner_texts()
-        return "\n".join(texts)
+        rendered = self.page.locator(f"{OPEN} .jp-RenderedMarkdown")
+        expect(rendered.first).to_have_text(re.compile(r"\S"), timeout=PATIENCE)
+        return "\n".join(rendered.all_inner_texts())
 
     def run(self, code: str) -> str:
         """Type code into the last cell, run it, and read what it answers."""
@@ -103,6 +119,13 @@ class Lab:
     def screenshot(self, name: str) -> None:
         OUT.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=OUT / f"{name}.png")
+
+    def _has_kernel(self) -> bool:
+        """Whether the page is connected to one; when it is not, a moment later."""
+        if self.page.evaluate(HAS_KERNEL):
+            return True
+        self.page.wait_for_timeout(200)
+        return False
 
     def _status(self) -> Locator:
         return self.page.locator(f"{OPEN} .jp-Notebook-ExecutionIndicator").first
