@@ -96,7 +96,8 @@ class GatewayServer(ServerApp):
     forced: dict[str, Any]
     forker: Any = None
     jpserver_extensions: dict[str, bool]
-    attend: Callable[[Any], None]
+    #: Where perijove runs the server, what it adds once that is set up.
+    attend: Callable[[Any], None] = staticmethod(lambda app: None)
     no_browser_open_file = True
 
     @default("max_body_size")
