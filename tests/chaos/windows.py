@@ -129,13 +129,17 @@ class Person(Mortal):
             if born in lab.run(f"born, n = {born!r}, 0\nborn"):
                 self.born, self.count, self.sent = born, 0, 0
         self.sent += 1
-        told = lab.run("n += 1\nprint(owner, born, n)").split()
-        if len(told) != 3:
+        mark = uuid.uuid4().hex
+        told = lab.run(f"n += 1\nprint(owner, born, n, {mark!r})").split()
+        if len(told) != 4:
             if "NameError" in " ".join(told):
                 self.mourn(deaths, "the one in the window knows nothing")
                 self.born = ""
             raise AssertionError(f"counting in a window: {' '.join(told)[:60]}")
         owner, born, count = told[0], told[1], int(told[2])
+        # A page that has just come back may still be laid out: this is what another cell has said.
+        if told[3] != mark:
+            raise AssertionError("a window shows another cell")
         if owner != self.name or born != self.born:
             self.seen.complain(f"{self.name}'s window shows a kernel of {owner}")
         if not self.count < count <= self.count + self.sent:

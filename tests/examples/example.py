@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[2]
@@ -99,6 +100,13 @@ class Example:
             timeout=PATIENCE,
             check=False,
         )
+
+    def until_told(self, what: str, times: int) -> None:
+        """Waits until its log has said something so often."""
+        deadline = time.monotonic() + PATIENCE
+        while self.log.read_text().count(what) < times:
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.02)
 
     def stop(self) -> None:
         if self.process is None:

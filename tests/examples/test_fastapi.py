@@ -67,6 +67,8 @@ def test_a_file_goes_both_ways(site: Example) -> None:
 
 def test_the_lifespan_and_the_background(site: Example) -> None:
     post(site, {"title": "milk"})
+    # The site answers as soon as the first of its workers can.
+    site.until_told("the worker is ready", 2)
     site.stop()
     log = site.log.read_text()
     assert log.count("the worker is ready") == 2
